@@ -124,6 +124,7 @@ pub struct WorkerStats {
     pub outcomes_bytes: Counter,
     pub held_keys: Counter,
     pub holds_waiting: Counter,
+    pub holds_refused: Counter,
     pub watched_keys: Counter,
     /// Scripts that were stopped for want of time, and of memory; and that began again for keys that they had named.
     pub scripts_out_of_time: Counter,
@@ -417,7 +418,7 @@ impl WorkerStats {
             gauge("rdma_queue", "Completions that the last look at the queue found.", &self.pair_queue),
             counter("bells_rung", "Wake-ups of clients of shared memory that slept.", &self.bells_rung),
             counter("bells_heard", "Wake-ups by such clients while nobody looked at their rings.", &self.bells_heard),
-            gauge("connections_parked", "Connections that are not read because answers wait.", &self.parked),
+            gauge("connections_parked", "Connections that are not parsed because answers wait.", &self.parked),
             gauge("connections_blocked", "Connections that wait for the end of CLIENT PAUSE.", &self.blocked),
             gauge(
                 "bytes_client",
@@ -512,6 +513,11 @@ impl WorkerStats {
             ),
             gauge("held_keys", "Keys that transactions hold.", &self.held_keys),
             gauge("holds_waiting", "Transactions that wait for keys of the shard.", &self.holds_waiting),
+            counter(
+                "holds_refused",
+                "Transactions that asked all shards for their keys at once, and went on in order as some were not free.",
+                &self.holds_refused,
+            ),
             gauge("watched_keys", "Keys that clients watch (WATCH).", &self.watched_keys),
             counter(
                 "scripts_out_of_time",

@@ -16,7 +16,8 @@
 //!
 //! Everything is bounded. The transport bounds the events of a turn; [`rounds`] bounds the parts and bytes of a round and
 //! of a turn, for each connection and for all; a connection bounds the requests and answers that wait in it. A client that
-//! does not take its answers is parked: it is neither parsed nor read, and it is closed after a while.
+//! does not take its answers is parked: it is neither parsed nor read, and it is closed after a while. Who waits for a script of its own,
+//! or for another command that is done in steps, is not parsed, and read on up to a bound.
 //!
 //! [`WorkerState::execute`] answers a part at once where that is possible. All other parts (keys of another shard, clients
 //! that are slow) go the long way over the connection's queue: see [`connection`], [`mail`] and [`WorkerState::advance`].

@@ -298,6 +298,16 @@ impl Session {
         }
     }
 
+    /// Writes the answer to a read or a change in its usual form, in the protocol whose clients ask so in most cases; all else is left
+    /// to [`Session::compose`]. Returns whether it has.
+    #[inline(always)]
+    pub fn compose_usual(&self, reply: ReplyKind, answer: &Answer<'_>, out: &mut Output) -> bool {
+        match (self, reply) {
+            (Session::Resp(session), ReplyKind::Resp(reply)) => session.compose_usual(reply, answer, out),
+            _ => false,
+        }
+    }
+
     /// Writes the answer to one part. `key` is the key of a `Keyed` part or of its `ValueBegin`, else empty.
     pub fn compose(
         &mut self,

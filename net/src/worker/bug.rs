@@ -102,13 +102,17 @@ pub(crate) enum Bug {
     OpenHolds,
     /// A transaction gives each shard's keys back before it asks the next one.
     EarlyRelease,
+    /// Who asks all shards at once is given keys that others hold.
+    CarelessHolds,
+    /// A transaction that is not given all its keys at once keeps what it has while it waits for the others.
+    KeptKeys,
     /// No change of a watched key is told.
     BlindWatch,
 }
 
 impl Bug {
     /// All but [`Bug::None`].
-    pub(crate) const ALL: [Bug; 46] = [
+    pub(crate) const ALL: [Bug; 48] = [
         Bug::LostAnswer,
         Bug::SwappedAnswers,
         Bug::MissedExpiry,
@@ -154,6 +158,8 @@ impl Bug {
         Bug::LonePush,
         Bug::OpenHolds,
         Bug::EarlyRelease,
+        Bug::CarelessHolds,
+        Bug::KeptKeys,
         Bug::BlindWatch,
     ];
 

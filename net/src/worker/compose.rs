@@ -54,7 +54,9 @@ impl WorkerState {
 
     /// Writes all answers whose turn has come.
     pub(super) fn compose_ready(&mut self, conn: &mut Connection) {
-        while let Some(waiting) = conn.queue.pop_ready() {
+        loop {
+            let sequence = conn.queue.first();
+            let Some(waiting) = conn.queue.pop_ready() else { break };
             match waiting {
                 Waiting::Asked(_) => {}
                 Waiting::Composed(_) if conn.phase != Phase::Open => {}
@@ -73,6 +75,7 @@ impl WorkerState {
                     self.drop_kept(kept);
                 }
             }
+            self.tell_behind(conn, sequence);
         }
         conn.queue.unused_words().into_iter().for_each(|words| self.pool.give(words));
     }
@@ -102,5 +105,5 @@ pub(super) fn wait_behind(
     let words = conn.queue.words(|| pool.take());
     let before = words.len();
     conn.output.apart(words, |out| conn.session.compose(part.reply, key, part.echo, &answer, &context, out));
-    conn.queue.composed(before, read_ns);
+    conn.queue.composed(before, read_ns, conn.tracking.is_some());
 }

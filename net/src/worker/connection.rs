@@ -274,29 +274,47 @@ impl Connection {
         self.phase == Phase::Open && !self.parked
     }
 
+    /// Whether all that is not begun waits for one command that is done in steps: a script, a command about several keys, a transaction.
+    pub(crate) fn waits_for_steps(&self) -> bool {
+        self.deferred.front().is_some_and(OwnedPart::is_in_steps)
+    }
+
     /// Memory that it holds.
     #[inline]
     pub(crate) fn bytes_held(&self) -> usize {
-        let deferred = self.deferred.iter().map(OwnedPart::bytes_held).sum::<usize>();
         let bytes = self.input.bytes_held() + self.output.bytes_held() + self.sending_bytes;
+        let most = CONNECTION_BYTES + bytes + self.queue.bytes_held() + self.session.bytes_held();
+        if self.is_plain() { most } else { most + self.bytes_besides() }
+    }
+
+    /// Whether it has nothing but requests that are answered at once, as most have: it is charged several times a turn.
+    #[inline]
+    fn is_plain(&self) -> bool {
+        self.deferred.is_empty()
+            && self.subscription_bytes == 0
+            && !self.shares.has_memory()
+            && self.tracking.is_none()
+            && self.watched.is_none()
+            && self.transaction.is_none()
+            && self.joint.is_none()
+            && self.script.is_none()
+            && self.scans.is_none()
+            && self.walk.is_none()
+    }
+
+    /// Memory of what waits, of its messages and of its commands about several keys.
+    #[cold]
+    fn bytes_besides(&self) -> usize {
+        let deferred = self.deferred.iter().map(OwnedPart::bytes_held).sum::<usize>();
         let scanned = self.scans.as_ref().map_or(0, |step| step.keys.capacity());
         let walked = self.walk.as_ref().map_or(0, |walk| walk.found.capacity());
-        let waiting = self.queue.bytes_held() + deferred + scanned + walked + self.transaction_bytes();
         let tracking = self.tracking.as_ref().map_or(0, |tracking| tracking.bytes_held());
         let messages = self.subscription_bytes + self.shares.bytes_held() + tracking;
-        CONNECTION_BYTES + bytes + waiting + self.session.bytes_held() + messages
+        deferred + scanned + walked + messages + self.transaction_bytes()
     }
 
     /// Memory of its transaction, and of what it watches.
-    #[inline]
     fn transaction_bytes(&self) -> usize {
-        if self.transaction.is_none()
-            && self.watched.is_none()
-            && self.joint.is_none()
-            && self.script.is_none()
-        {
-            return 0;
-        }
         let watched = self.watched.as_ref().map_or(0, |watched| watched.bytes_held());
         let joint = self.joint.as_ref().map_or(0, |run| run.bytes_held());
         let fetched = self.fetched.as_ref().map_or(0, |fetched| fetched.bytes_held());

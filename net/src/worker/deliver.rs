@@ -144,6 +144,7 @@ impl WorkerState {
                     conn.answered += 1;
                     self.note_waited(conn, &asked.reply, keyed, asked.read_ns);
                 }
+                self.tell_behind(conn, sequence);
                 self.compose_ready(conn);
             }
         }
@@ -191,6 +192,7 @@ impl WorkerState {
                 let answer = answer.answer(value, chain.as_deref());
                 self.compose_first(conn, (asked.reply, asked.read_ns), keyed, &answer);
                 self.discard(chain);
+                self.tell_behind(conn, sequence);
                 self.compose_ready(conn);
             }
         }

@@ -84,19 +84,14 @@ impl WorkerState {
         conn.output.prepare(|| self.pool.take());
         let changes = self.changes_before(|| parts.iter().filter_map(Part::wished));
         let output_bytes_max = self.output_bytes_max();
-        let is_paused = self.shared.tunables.paused(self.now).is_some();
         self.sample(parts, prepared);
         self.write_as(self.number, id);
         let mut answered = 0;
+        let mut nothing_waits = self.nothing_waits(&conn);
         for (part, prepared) in parts.iter().zip(prepared) {
-            if conn.phase != Phase::Open {
-                break;
-            }
             // The part before may have pinned segments.
             let room = if self.shard.is_short_of_pins() { 0 } else { output_bytes_max };
-            let waits = !conn.queue.is_empty() || !conn.deferred.is_empty() || is_paused;
-            let direct =
-                !waits && conn.output.bytes() <= room && !self.holds.is_any() && conn.tracking.is_none();
+            let direct = nothing_waits && conn.output.bytes() <= room;
             match &part.work {
                 Work::Keyed(command)
                     if direct
@@ -108,6 +103,7 @@ impl WorkerState {
                         answered += 1;
                     } else {
                         self.defer(&mut conn, part, *prepared);
+                        nothing_waits = false;
                     }
                 }
                 Work::Keyed(command)
@@ -130,7 +126,13 @@ impl WorkerState {
                     self.compose(&mut conn, part, &[], &Answer::Local);
                     answered += 1;
                 }
-                _ => self.begin_or_defer(&mut conn, part, *prepared),
+                _ => {
+                    if conn.phase != Phase::Open {
+                        break;
+                    }
+                    self.begin_or_defer(&mut conn, part, *prepared);
+                    nothing_waits = self.nothing_waits(&conn);
+                }
             }
         }
         self.answer_later(&mut conn, changes);
@@ -144,6 +146,16 @@ impl WorkerState {
             self.dirty.push(id);
         }
         self.connections.put(conn);
+    }
+
+    /// Whether a part is begun at once: nothing is before it, it may need no other's leave, and the connection is open.
+    fn nothing_waits(&self, conn: &Connection) -> bool {
+        conn.phase == Phase::Open
+            && conn.queue.is_empty()
+            && conn.deferred.is_empty()
+            && conn.tracking.is_none()
+            && !self.holds.is_any()
+            && self.shared.tunables.paused(self.now).is_none()
     }
 
     /// Counts the keys of a few requests, to know which are asked for most.
@@ -170,8 +182,17 @@ impl WorkerState {
         let (outcomes, stats) = ((&mut self.outcomes, &mut self.notices), &self.stats);
         let ticket = match perform(&mut self.shard, outcomes, stats, command, hash, part.once, self.now) {
             Ok(answer) => {
-                let context = context(conn.number, &conn.peer, &conn.local, self.now, &self.view);
-                conn.session.compose(part.reply, command.key, part.echo, &answer, &context, &mut conn.output);
+                if !conn.session.compose_usual(part.reply, &answer, &mut conn.output) {
+                    let context = context(conn.number, &conn.peer, &conn.local, self.now, &self.view);
+                    conn.session.compose(
+                        part.reply,
+                        command.key,
+                        part.echo,
+                        &answer,
+                        &context,
+                        &mut conn.output,
+                    );
+                }
                 return true;
             }
             Err(ticket) => ticket,
@@ -454,6 +475,9 @@ impl WorkerState {
                 return true;
             }
             Ok(answer) => {
+                if let Some(tracking) = &mut conn.tracking {
+                    tracking.waiting.begin(conn.queue.end(), hash);
+                }
                 let keyed = (command.key, answer, read_ns);
                 wait_behind(conn, part, keyed, &mut self.pool, (self.now, &self.view));
                 return true;

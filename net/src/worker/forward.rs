@@ -56,6 +56,9 @@ impl WorkerState {
         hash: Option<u64>,
     ) {
         conn.only_publishes = false;
+        if let (Some(tracking), Some(hash)) = (&mut conn.tracking, hash) {
+            tracking.waiting.begin(conn.queue.end(), hash);
+        }
         let free = conn.session.free(&part.reply).is_some();
         let asked_ns = self.turn.began_ns;
         conn.queue.ask(Asked { reply: part.reply, free, shards, room, read_ns, asked_ns }, hash);

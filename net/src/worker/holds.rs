@@ -5,16 +5,19 @@
 //! ```
 //!
 //! Who asks for a held key waits until it is released, be it a client of this shard, a batch of another one, or another
-//! transaction. A reader that asks nobody is in doubt about all keys of the shard as long as one is held, and so asks.
+//! transaction. Those who have waited for a key and hold none have a go before it is held anew: a row of transactions keeps nobody out. A reader that asks nobody is in doubt about all keys of the shard as long as one is held, and so asks.
 //!
 //! Locks on keys are all taken before the first is given back (two-phase locking; Eswaran, Gray, Lorie and Traiger, 1976), and in ascending
-//! order of shards. So whoever waits at the highest shard waits for somebody who waits for nobody: there is no deadlock.
+//! order of shards. So whoever waits at the highest shard waits for somebody who waits for nobody: there is no deadlock. Who asks several shards
+//! at once does not wait, and gives back what it was given.
 //!
 //! A key is held by its hash, in its database: two keys that share one wait for each other without need.
 
+mod chances;
 mod owner;
 
 use crate::transport::ConnId;
+use chances::Chances;
 use std::collections::{HashMap, HashSet, VecDeque};
 use torc_engine::words;
 
@@ -41,10 +44,25 @@ pub(crate) struct Holds {
     waiting: VecDeque<Request>,
     /// Connections of this shard whose next command is about a held key.
     conns: Vec<ConnId>,
-    /// Transactions of this shard that were given keys, with their attempts, and whether a watched key has changed.
-    granted: Vec<(ConnId, u32, bool)>,
+    /// What transactions of this shard are answered, with their attempts.
+    granted: Vec<(ConnId, u32, Grant)>,
+    /// Of the transactions of this shard.
+    pub(super) chances: Chances,
     /// Keys were released: somebody may go on.
     has_released: bool,
+    /// Keys are given in the next turn: those who have waited for one and hold nothing go first.
+    gives_next_turn: bool,
+}
+
+/// What a transaction is answered that wants keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Grant {
+    /// They are held.
+    Keys,
+    /// They are, but one that it watched has changed.
+    Changed,
+    /// One of them is held or waited for, and it does not wait: nothing is held.
+    NotNow,
 }
 
 /// A transaction that waits for keys of this shard.
@@ -96,18 +114,18 @@ impl Holds {
         !self.keys.is_empty()
     }
 
-    /// Whether somebody waits for keys.
+    /// Whether a transaction waits for keys.
     pub(super) fn is_wanted(&self) -> bool {
         !self.waiting.is_empty()
     }
 
     /// Whether somebody may go on.
     pub(super) fn has_news(&self) -> bool {
-        self.has_released || !self.granted.is_empty()
+        self.has_released || self.gives_next_turn || !self.granted.is_empty()
     }
 
-    /// Whether a transaction of this shard was given its keys just now, and whether a watched one has changed.
-    pub(super) fn take_granted(&mut self, conn: ConnId, attempt: u32) -> Option<bool> {
+    /// What a transaction of this shard is answered that has asked just now; `None`: it waits.
+    pub(super) fn take_granted(&mut self, conn: ConnId, attempt: u32) -> Option<Grant> {
         let place = self.granted.iter().position(|granted| (granted.0, granted.1) == (conn, attempt))?;
         Some(self.granted.swap_remove(place).2)
     }
@@ -133,3 +151,6 @@ impl Holds {
         self.conns.len()
     }
 }
+
+#[cfg(test)]
+mod tests;

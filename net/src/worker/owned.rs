@@ -149,6 +149,11 @@ impl OwnedPart {
         }
     }
 
+    /// Whether it is done in steps, each when the one before is answered.
+    pub(crate) fn is_in_steps(&self) -> bool {
+        matches!(self.work, OwnedWork::Transaction { .. } | OwnedWork::Joint(_) | OwnedWork::Script(_))
+    }
+
     /// Bytes of a value, as a step of something.
     pub(crate) fn data(bytes: Vec<u8>, read_ns: u64) -> OwnedPart {
         let value_end = bytes.len();

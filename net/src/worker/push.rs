@@ -35,18 +35,12 @@ impl WorkerState {
         true
     }
 
-    /// As [`WorkerState::push_to`], before all answers that the client waits for, and behind them once more.
+    /// As [`WorkerState::push_to`], before all answers that the client waits for. False: it cannot be told.
     pub(super) fn push_ahead(&mut self, conn: &mut Connection, push: Push<'_>) -> bool {
         if !self.may_push(conn, push) {
             return false;
         }
         self.write_push(conn, push);
-        let repeats = !conn.queue.is_empty();
-        #[cfg(test)]
-        let repeats = repeats && !self.has(super::bug::Bug::LonePush);
-        if repeats {
-            self.keep_push(conn, push);
-        }
         self.budget.charge(conn);
         true
     }

@@ -148,12 +148,13 @@ impl Queue {
         &mut self.words
     }
 
-    /// The words from `before` on are the answer to a part that is behind all others.
+    /// The words from `before` on are the answer to a part that is behind all others; `alone`: it has a place of its own.
     #[inline]
-    pub(crate) fn composed(&mut self, before: usize, read_ns: u64) {
+    pub(crate) fn composed(&mut self, before: usize, read_ns: u64, alone: bool) {
         let end = self.words.len();
         self.words_needed += end - before;
         if let Some(Waiting::Composed(last)) = self.waiting.back_mut()
+            && !alone
             && last.start as usize + last.len as usize == before
             && last.read_ns == read_ns
         {

@@ -7,9 +7,10 @@
 //! ```
 //!
 //! The script itself runs without a pause. Until it has ended nothing is changed: it may begin again with a key more, and be stopped. Among the
-//! commands of a transaction the keys are held already. Where all keys are this shard's and nobody holds any, nothing is held: all is
+//! commands of a transaction the keys are held already. Where all keys are this shard's and nobody holds one of them, nothing is held: all is
 //! done before anybody else has a turn.
 
+mod copies;
 mod engine;
 mod find;
 mod known;
@@ -48,6 +49,8 @@ pub(crate) struct ScriptRun {
     /// Time that attempts have taken which have ended for another key.
     used: Duration,
     changes: Vec<(Key, Change)>,
+    /// It has called a command that only reads.
+    has_read: bool,
     reply: Vec<u8>,
     outcome: OutcomeClass,
 }

@@ -99,15 +99,18 @@ impl WorkerState {
 
     /// A client is not parsed while too much waits for it.
     pub(super) fn park_if_full(&mut self, conn: &mut Connection) {
-        let full = !conn.deferred.is_empty()
-            || conn.output.bytes() > self.output_bytes_max()
-            || conn.queue.len() >= self.settings.queue_parts_max
-            || conn.slices_under_way > SLICES_MAX;
-        if full && !conn.parked && conn.phase == Phase::Open {
+        if (!conn.deferred.is_empty() || self.is_full(conn)) && !conn.parked && conn.phase == Phase::Open {
             conn.parked = true;
             self.stats.parked.add(1);
             self.stats.parks.add(1);
         }
+    }
+
+    /// Whether too much of what was begun for a client waits.
+    fn is_full(&self, conn: &Connection) -> bool {
+        conn.output.bytes() > self.output_bytes_max()
+            || conn.queue.len() >= self.settings.queue_parts_max
+            || conn.slices_under_way > SLICES_MAX
     }
 
     /// It is parsed again when half of that is gone. It is not read while it is not parsed, or while too much of it waits
@@ -131,7 +134,9 @@ impl WorkerState {
         // A request that is longer than the bound is not parsed before it is there.
         let backlog = if conn.has_input() { conn.input.len() } else { 0 };
         let (short, floods) = (self.is_short_of_memory(conn), backlog > BACKLOG_BYTES);
-        if !conn.paused && (conn.parked || short || floods) && conn.phase == Phase::Open {
+        // What waits for steps of its own goes on soon: to stop receiving, and to begin again, would cost more than most of them do.
+        let stops = conn.parked && (self.is_full(conn) || !conn.waits_for_steps());
+        if !conn.paused && (stops || short || floods) && conn.phase == Phase::Open {
             conn.paused = true;
             transport.pause(conn.id);
             // Not for want of memory: the requests of thousands of clients would all grow piece by piece then, and leave
@@ -183,6 +188,42 @@ fn notice(conn: &Connection, pieces: &Pieces) -> Notice {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::Protocol;
+    use crate::transport::sim::{Faults, Network, Sim};
+    use crate::worker::testing::{CONN, execute, key_of, pair, resp};
+
+    /// Whether a client is parked, and whether it is not read, when a turn has ended.
+    fn settled(state: &mut WorkerState) -> (bool, bool) {
+        let mut transport = Sim::new(Network::new(0, Faults::default(), 1 << 10), 0, 1, 1 << 10);
+        state.settle(&mut transport);
+        let conn = state.connections.find(CONN).expect("it is there");
+        (conn.parked, conn.paused)
+    }
+
+    #[test]
+    fn who_waits_for_steps_of_its_own_is_read_on_until_it_floods() {
+        let script =
+            |first: &WorkerState| resp(&["EVAL", "return 1", "2", &key_of(first, 0), &key_of(first, 1)]);
+        let rename = |first: &WorkerState| resp(&["RENAME", &key_of(first, 0), &key_of(first, 1)]);
+        for request in [script, rename] {
+            let (mut first, _second) = pair(Protocol::Resp);
+            let request = request(&first);
+            execute(&mut first, &request, 10);
+            assert_eq!(settled(&mut first), (true, false));
+            first.append_input(CONN, &vec![b'*'; BACKLOG_BYTES]);
+            assert_eq!(settled(&mut first), (true, false));
+            first.append_input(CONN, b"*");
+            assert_eq!(settled(&mut first), (true, true));
+        }
+    }
+
+    #[test]
+    fn who_waits_for_the_memory_of_its_answers_is_not_read() {
+        let (mut first, _second) = pair(Protocol::Resp);
+        let get = resp(&["GET", &key_of(&first, 1)]);
+        execute(&mut first, &get.repeat(11), 11);
+        assert_eq!(settled(&mut first), (true, true));
+    }
 
     #[test]
     fn what_fits_into_one_send_goes_at_once_and_what_does_not_in_shorter_ones() {

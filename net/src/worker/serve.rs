@@ -191,12 +191,12 @@ impl WorkerState {
                 self.forget_upload(upload);
                 (None, None)
             }
-            What::Hold => {
-                self.request_hold(holder, from.sequence, bytes.value);
+            What::Hold { at_once } => {
+                self.request_hold(holder, from.sequence, bytes.value, at_once);
                 (None, None)
             }
-            What::Granted { changed } => {
-                self.take_grant(from.conn, from.sequence, shard, changed);
+            What::Granted(grant) => {
+                self.take_grant(from.conn, from.sequence, shard, grant);
                 (None, None)
             }
             What::Release => {

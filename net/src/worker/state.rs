@@ -285,12 +285,20 @@ impl WorkerState {
 
     /// Tells the other shards that this one is about to sleep. False: something came from them, it must not.
     pub(super) fn announce_sleep(&mut self) -> bool {
-        self.mail.is_alone() || self.mail.announce_sleep()
+        if self.mail.is_alone() || self.mail.announce_sleep() {
+            return true;
+        }
+        self.drop_nobodys_news();
+        false
     }
 
     /// Whether another shard has sent something.
     pub(super) fn has_mail(&mut self) -> bool {
-        self.mail.has_come()
+        let has_come = self.mail.has_come();
+        if has_come {
+            self.drop_nobodys_news();
+        }
+        has_come
     }
 
     pub(super) fn publish_mail(&mut self) {

@@ -1,9 +1,9 @@
 //! Transactions: EXEC, at the shard that the client speaks to.
 //!
 //! ```text
-//!   EXEC --> keys, by shard, in ascending order --> hold, hold, ... --all are held, no watched one has changed--> run --> release
-//!                                                    |                                                           |
-//!                                                    +-- too long, or the client is gone: release                +-- goes on without it
+//!   EXEC --> keys, by shard --> hold (acquire.rs) --all are held, no watched one has changed--> run --> release
+//!                                 |                                                             |
+//!                                 +-- too long, or the client is gone: release                  +-- goes on without it
 //! ```
 //!
 //! Nothing is done before all keys are held ([`holds.rs`](super::holds)), so giving up leaves no trace. From then on the queued commands are
@@ -13,8 +13,10 @@
 //!
 //! Many commands are run a share of a turn at a time: as their keys are held, nobody sees how far they are, and nobody else waits.
 
+mod acquire;
 mod run;
 
+use super::holds::Grant;
 use super::owned::OwnedPart;
 use crate::session::Transaction;
 use std::collections::VecDeque;
@@ -31,11 +33,10 @@ const TURN_PARTS: usize = 512;
 pub(crate) struct Running {
     /// What was queued; a command that is a transaction by itself has nothing.
     transaction: Option<Transaction>,
-    /// In ascending order, each with its keys: [`HeldKey`](super::holds::HeldKey)s.
-    shards: Vec<(u16, Vec<u8>)>,
-    /// So many of the shards were asked, and so many have given their keys.
-    asked: usize,
-    held: usize,
+    /// In ascending order.
+    shards: Vec<Wanted>,
+    /// All shards are asked at once.
+    is_at_once: bool,
     attempt: u32,
     since: Millis,
     /// It has more keys than it may.
@@ -50,14 +51,46 @@ pub(crate) struct Running {
     left: VecDeque<OwnedPart>,
 }
 
+/// What it wants of a shard.
+#[derive(Debug)]
+struct Wanted {
+    shard: u16,
+    /// As [`HeldKey`](super::holds::HeldKey)s.
+    keys: Vec<u8>,
+    held: Held,
+}
+
+/// How far it is with that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Held {
+    Not,
+    Asked,
+    Refused,
+    Keys,
+}
+
 impl Running {
+    /// Whether it is so far with one of its shards.
+    fn is(&self, far: Held) -> bool {
+        self.shards.iter().any(|wanted| wanted.held == far)
+    }
+
+    /// Takes the answer of a shard. Whether no other is missing.
+    fn take(&mut self, shard: u16, grant: Grant) -> bool {
+        let asked = self.shards.iter_mut().find(|wanted| wanted.shard == shard && wanted.held == Held::Asked);
+        let Some(asked) = asked else { return false };
+        asked.held = if grant == Grant::NotNow { Held::Refused } else { Held::Keys };
+        self.has_changed |= grant == Grant::Changed;
+        !self.is(Held::Asked)
+    }
+
     pub(super) fn attempt(&self) -> u32 {
         self.attempt
     }
 
     /// Memory that it takes.
     pub(super) fn bytes_held(&self) -> usize {
-        let keys: usize = self.shards.iter().map(|(_, keys)| keys.capacity()).sum();
+        let keys: usize = self.shards.iter().map(|wanted| size_of::<Wanted>() + wanted.keys.capacity()).sum();
         let left: usize = self.left.iter().map(OwnedPart::bytes_held).sum();
         size_of::<Running>() + self.transaction.as_ref().map_or(0, Transaction::bytes_held) + keys + left
     }

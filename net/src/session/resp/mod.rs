@@ -169,6 +169,19 @@ enum Progress {
     Halted,
 }
 
+/// As [`lower_word`] gives them.
+const GET: u32 = u32::from_le_bytes(*b"get\0");
+const SET: u32 = u32::from_le_bytes(*b"set\0");
+
+/// Three letters in lower case, as a number; 0: it is not of three bytes. Other bytes may become other bytes, but none becomes a letter.
+#[inline(always)]
+fn lower_word(name: &[u8]) -> u32 {
+    match *name {
+        [first, second, third] => u32::from_le_bytes([first, second, third, 0]) | 0x20_20_20,
+        _ => 0,
+    }
+}
+
 impl Session {
     /// A session of a client that came by such a port.
     pub fn new(port: Port) -> Session {
@@ -292,25 +305,23 @@ impl Session {
         let mut spans = [Span::default(); SMALL_ARGUMENTS_MAX];
         let (count, consumed) = request::parse_small(rest, &mut spans)?;
         let limits = turn.limits;
-        if count > limits.arguments_max {
-            return None;
-        }
         let [name, key, value] = [spans[0].of(rest), spans[1].of(rest), spans[2].of(rest)];
-        let short = name.len() == 3
-            && !turn.scratch.is_noting()
+        let is_usual = turn.may_be_usual
+            && !self.guarded
             && key.len() <= limits.key_bytes_max
-            && value.len() <= limits.value_bytes_inline
-            && value.len() as u64 <= limits.value_bytes_max
-            && consumed <= limits.frame_bytes_max
-            && !self.guarded;
-        if short && count == 2 && name.eq_ignore_ascii_case(b"get") {
-            turn.parts.push(call::named(call::keyed(key, strings::READ, Kind::Value), table::GET as u8));
-            turn.gets += 1;
-        } else if short && count == 3 && name.eq_ignore_ascii_case(b"set") {
-            turn.parts.push(call::named(strings::plain_set(key, value), table::SET as u8));
-            turn.sets += 1;
-        } else {
-            return Some(self.any_small(&rest[..consumed], &spans[..count], turn));
+            && value.len() <= turn.value_bytes_usual
+            && consumed <= limits.frame_bytes_max;
+        match (count, lower_word(name)) {
+            (2, GET) if is_usual => {
+                turn.parts.push(call::named(call::keyed(key, strings::READ, Kind::Value), table::GET as u8));
+                turn.gets += 1;
+            }
+            (3, SET) if is_usual => {
+                turn.parts.push(call::named(strings::plain_set(key, value), table::SET as u8));
+                turn.sets += 1;
+            }
+            _ if count > limits.arguments_max => return None,
+            _ => return Some(self.any_small(&rest[..consumed], &spans[..count], turn)),
         }
         Some(consumed)
     }
@@ -332,8 +343,13 @@ impl Session {
         self.composer.free(reply)
     }
 
-    /// Writes the answer to one part.
+    /// See [`super::Session::compose_usual`].
     #[inline(always)]
+    pub(super) fn compose_usual(&self, reply: ReplyKind, answer: &Answer<'_>, out: &mut Output) -> bool {
+        self.composer.compose_usual(reply, answer, out)
+    }
+
+    /// Writes the answer to one part.
     pub fn compose(
         &mut self,
         reply: ReplyKind,

@@ -63,8 +63,13 @@ impl Composer {
         (!reply.kind.is_bound() && self.client.mute.is_none()).then_some(self.free_of(*reply))
     }
 
+    /// See [`crate::session::Session::compose_usual`].
+    #[inline(always)]
+    pub(super) fn compose_usual(&self, reply: ReplyKind, answer: &Answer<'_>, out: &mut Output) -> bool {
+        self.client.mute.is_none() && usual(reply.kind, answer, out)
+    }
+
     /// Writes the answer to one part.
-    #[inline]
     pub(super) fn compose(
         &mut self,
         reply: ReplyKind,
@@ -334,14 +339,8 @@ pub struct Free {
 impl Free {
     #[inline]
     pub fn compose(self, echo: &[u8], answer: &Answer<'_>, context: &ComposeContext<'_>, out: &mut Output) {
-        match (self.reply.kind, answer) {
-            (Kind::Value, Answer::Outcome(Outcome::Item(Found { value: Value::Inline(bytes), .. }))) => {
-                bulk(*bytes, out);
-            }
-            (Kind::Stored, Answer::Outcome(Outcome::Stored { .. })) => {
-                out.tail().extend_from_slice(b"+OK\r\n");
-            }
-            _ => self.compose_any(echo, answer, context, out),
+        if !usual(self.reply.kind, answer, out) {
+            self.compose_any(echo, answer, context, out);
         }
     }
 
@@ -485,6 +484,21 @@ impl Free {
         out.count_failed(self.reply.command);
         failed(error, frame, out);
     }
+}
+
+/// Writes what GET and SET are mostly answered. False: it is something else.
+#[inline(always)]
+fn usual(kind: Kind, answer: &Answer<'_>, out: &mut Output) -> bool {
+    match (kind, answer) {
+        (Kind::Value, Answer::Outcome(Outcome::Item(Found { value: Value::Inline(bytes), .. }))) => {
+            bulk(*bytes, out);
+        }
+        (Kind::Stored, Answer::Outcome(Outcome::Stored { .. })) => {
+            out.tail().extend_from_slice(b"+OK\r\n");
+        }
+        _ => return false,
+    }
+    true
 }
 
 /// An error that the session has found itself.

@@ -8,7 +8,7 @@ use crate::session::parsing::Limits;
 use crate::session::part::Part;
 use crate::session::scratch::Scratch;
 use torc_engine::command::Millis;
-use torc_proto::resp::request::Arguments;
+use torc_proto::resp::request::{Arguments, SMALL_ARGUMENTS_MAX};
 
 /// What one call of `parse` works with.
 pub(super) struct Turn<'t, 'a> {
@@ -21,6 +21,9 @@ pub(super) struct Turn<'t, 'a> {
     pub(super) from: usize,
     /// Requests were accepted before, and are parsed again to be run.
     pub(super) is_replay: bool,
+    /// A GET or SET may be taken in its usual form, with a value of so many bytes.
+    pub(super) may_be_usual: bool,
+    pub(super) value_bytes_usual: usize,
     /// GETs and SETs in their usual form, which are so quick that they are counted together.
     pub(super) gets: u64,
     pub(super) sets: u64,
@@ -35,7 +38,19 @@ impl<'t, 'a> Turn<'t, 'a> {
         parts_max: usize,
     ) -> Turn<'t, 'a> {
         let from = parts.len();
-        Turn { scratch, now, limits, parts, parts_max, from, is_replay: false, gets: 0, sets: 0 }
+        Turn {
+            scratch,
+            now,
+            limits,
+            parts,
+            parts_max,
+            from,
+            is_replay: false,
+            may_be_usual: !scratch.is_noting() && limits.arguments_max >= SMALL_ARGUMENTS_MAX,
+            value_bytes_usual: limits.value_bytes_max.min(limits.value_bytes_inline as u64) as usize,
+            gets: 0,
+            sets: 0,
+        }
     }
 
     pub(super) fn call<'r>(

@@ -1,6 +1,6 @@
 //! What the owner of held keys does: requests in their order, and who goes on when keys are released.
 
-use super::{FETCHED_AT_ONCE, HeldKey, Holder, LOOKED_AT_MAX, Request, held_hash};
+use super::{FETCHED_AT_ONCE, Grant, HeldKey, Holder, Holds, LOOKED_AT_MAX, Request, held_hash};
 use crate::session::Wish;
 #[cfg(test)]
 use crate::worker::bug::Bug;
@@ -11,15 +11,50 @@ use std::collections::HashSet;
 use torc_engine::command::{Command, Op, Read};
 
 impl WorkerState {
-    /// A transaction wants these keys of this shard, all together. It is told when it has them.
-    pub(in crate::worker) fn request_hold(&mut self, holder: Holder, attempt: u32, keys: &[u8]) {
+    /// A transaction wants these keys of this shard, all together. It is told when it has them; `at_once`: or else that it has not.
+    pub(in crate::worker) fn request_hold(
+        &mut self,
+        holder: Holder,
+        attempt: u32,
+        keys: &[u8],
+        at_once: bool,
+    ) {
         let hash = |key: HeldKey<'_>| held_hash(key.database, self.shard.key_hash(key.key));
         let mut hashes: Vec<u64> = HeldKey::each(keys).map(hash).collect();
         hashes.sort_unstable();
         hashes.dedup();
-        let keys = keys.to_vec();
-        self.holds.waiting.push_back(Request { holder, attempt, keys, hashes, fetched: 0 });
-        self.grant_holds();
+        let request = Request { holder, attempt, keys: keys.to_vec(), hashes, fetched: 0 };
+        if at_once {
+            if self.is_free(&request) {
+                self.grant(request);
+            } else {
+                self.answer_hold(holder, attempt, Grant::NotNow);
+            }
+            return;
+        }
+        self.holds.waiting.push_back(request);
+        if !self.is_others_turn() {
+            self.grant_holds();
+        }
+    }
+
+    /// Whether nobody holds one of the keys, or waits for one.
+    fn is_free(&self, request: &Request) -> bool {
+        #[cfg(test)]
+        if self.has(Bug::CarelessHolds) {
+            return true;
+        }
+        let Holds { keys, waiting, .. } = &self.holds;
+        let is_waited_for = |hash| waiting.iter().any(|before| before.hashes.binary_search(hash).is_ok());
+        waiting.len() <= LOOKED_AT_MAX
+            && !self.is_others_turn()
+            && !request.hashes.iter().any(|hash| keys.contains_key(hash) || is_waited_for(hash))
+    }
+
+    /// Whether somebody who holds nothing has waited for what was released in this turn, and is to go before keys are given again.
+    fn is_others_turn(&self) -> bool {
+        let has_waited = || !self.holds.conns.is_empty() || self.stopped.iter().any(|lane| !lane.is_empty());
+        self.holds.gives_next_turn || self.holds.has_released && has_waited()
     }
 
     /// Gives keys to those who may have theirs now.
@@ -76,13 +111,17 @@ impl WorkerState {
         self.holds.keys.extend(hashes.iter().map(|hash| (*hash, holder)));
         self.holds.held.insert(holder, hashes);
         self.count_holds();
-        let changed = self.take_watches(holder, &keys);
+        let has_changed = self.take_watches(holder, &keys);
+        self.answer_hold(holder, attempt, if has_changed { Grant::Changed } else { Grant::Keys });
+    }
+
+    fn answer_hold(&mut self, holder: Holder, attempt: u32, grant: Grant) {
         if holder.shard == self.number {
-            return self.holds.granted.push((holder.conn, attempt, changed));
+            return self.holds.granted.push((holder.conn, attempt, grant));
         }
         let lane = self.mail.express(holder.shard);
         let from = Address { conn: holder.conn, sequence: attempt };
-        let ask = Ask { wish: Wish::AtOnce, ..Ask::plain(from, What::Granted { changed }) };
+        let ask = Ask { wish: Wish::AtOnce, ..Ask::plain(from, What::Granted(grant)) };
         self.mail.lane(lane).into_iter().for_each(|lane| lane.ask_anyway(&ask));
     }
 
@@ -137,19 +176,22 @@ impl WorkerState {
 
     /// Lets those go on who have waited for keys.
     fn go_on_behind_holds(&mut self) {
-        for (id, attempt, changed) in std::mem::take(&mut self.holds.granted) {
-            self.take_grant(id, attempt, self.number, changed);
-        }
-        if self.holds.has_released {
-            self.holds.has_released = false;
-            for id in std::mem::take(&mut self.holds.conns) {
-                self.let_go_on(id);
-            }
-            self.grant_holds();
+        let is_due = std::mem::take(&mut self.holds.gives_next_turn);
+        let has_released = std::mem::take(&mut self.holds.has_released);
+        if has_released {
+            let waited = std::mem::take(&mut self.holds.conns);
+            // They go on when their connections are settled, in this turn. Not twice in a row: who wants to hold keys has a go, too.
+            self.holds.gives_next_turn = !waited.is_empty() && !is_due;
+            waited.into_iter().for_each(|id| self.let_go_on(id));
             self.resume_batches();
-            self.count_holds();
-        } else if self.holds.is_wanted() && self.tier.is_some() {
+        }
+        let are_given = has_released || is_due || self.holds.is_wanted() && self.tier.is_some();
+        if are_given && !self.holds.gives_next_turn {
             self.grant_holds();
         }
+        for (id, attempt, grant) in std::mem::take(&mut self.holds.granted) {
+            self.take_grant(id, attempt, self.number, grant);
+        }
+        self.count_holds();
     }
 }

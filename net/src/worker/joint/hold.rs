@@ -36,7 +36,7 @@ impl WorkerState {
                 let mut named = HashSet::new();
                 let keys = keys().filter(|key| named.insert(*key));
                 let to_hold = |(database, key)| HeldKey { database, is_watched: false, key };
-                let running = self.to_hold(conn, &keys.map(to_hold).collect::<Vec<_>>(), None);
+                let running = self.begin_hold(conn, &keys.map(to_hold).collect::<Vec<_>>(), None);
                 conn.attempts = running.attempt();
                 running
             }

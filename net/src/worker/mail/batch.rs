@@ -2,6 +2,7 @@
 
 use crate::session::{Deadline, FreeReply, Inspect, Mode, OfClients, Once, Wish};
 use crate::transport::ConnId;
+use crate::worker::holds::Grant;
 use crate::worker::owned::{Options, OwnedAnswer, strip_op};
 use crate::worker::tracking::Tracks;
 use torc_engine::command::{Body, Millis, Op, Write};
@@ -155,11 +156,11 @@ pub(crate) enum What {
     /// Databases have other spaces: see `databases.rs`.
     Databases,
     /// Keys for a transaction; the sequence number of the address is that of the attempt. There is no answer, but a request that comes
-    /// back: `Granted`.
-    Hold,
-    Granted {
-        changed: bool,
+    /// back: `Granted`. `at_once`: it comes back at once.
+    Hold {
+        at_once: bool,
     },
+    Granted(Grant),
     /// Its keys are free again, or not wanted any more. No answer.
     Release,
     Watch,
@@ -199,7 +200,12 @@ impl What {
     pub(crate) fn is_notice(self) -> bool {
         matches!(
             self,
-            What::Hold | What::Granted { .. } | What::Release | What::Unwatch | What::Notice | What::Untrack
+            What::Hold { .. }
+                | What::Granted(_)
+                | What::Release
+                | What::Unwatch
+                | What::Notice
+                | What::Untrack
         )
     }
 }

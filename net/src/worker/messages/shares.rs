@@ -54,6 +54,11 @@ impl Shares {
         Some((whole, share.words))
     }
 
+    #[inline]
+    pub(crate) fn has_memory(&self) -> bool {
+        self.0.capacity() > 0
+    }
+
     /// Memory that they hold.
     pub(crate) fn bytes_held(&self) -> usize {
         let words: usize = self.0.iter().map(|share| share.words.capacity()).sum();

@@ -9,7 +9,7 @@ fn compose(queue: &mut Queue, words: &str, read_ns: u64) {
     let room = queue.words(Vec::new);
     let before = room.len();
     room.extend_from_slice(words.as_bytes());
-    queue.composed(before, read_ns);
+    queue.composed(before, read_ns, false);
 }
 
 fn fill(queue: &mut Queue, sequence: u32, words: &str) {

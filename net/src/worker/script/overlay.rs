@@ -8,7 +8,9 @@ use crate::worker::joint::Asked;
 use crate::worker::view::{View, context};
 use std::time::Instant;
 use torc_engine::Shard;
-use torc_engine::command::{Command, Delete, Expiry, Meta, Millis, Op, Outcome, Read, Refusal, Value, Write};
+use torc_engine::command::{
+    Command, Delete, Expiry, Found, Meta, Millis, Op, Outcome, Read, Refusal, Value, Write,
+};
 use torc_lua::{Host, Level, Stop};
 use torc_proto::resp::compose;
 
@@ -250,16 +252,19 @@ pub(super) fn item_in(store: &mut Shard, (database, key): (u16, &[u8]), now: Mil
     let read = Read::LOOK;
     let hash = store.key_hash(key);
     match store.execute(&Command { database, key, op: Op::Read(read) }, hash, now) {
-        Outcome::Item(found) => {
-            let mut bytes = Vec::with_capacity(found.value.len() as usize);
-            match found.value {
-                Value::Inline(value) => value.append_to(&mut bytes),
-                Value::Chained(chain) => chain.slices().for_each(|slice| slice.append_to(&mut bytes)),
-            }
-            Some((found.meta, bytes))
-        }
+        Outcome::Item(found) => Some(copy_of(&found)),
         _ => None,
     }
+}
+
+/// What was found in a store, without a loan.
+pub(super) fn copy_of(found: &Found<'_>) -> Item {
+    let mut bytes = Vec::with_capacity(found.value.len() as usize);
+    match found.value {
+        Value::Inline(value) => value.append_to(&mut bytes),
+        Value::Chained(chain) => chain.slices().for_each(|slice| slice.append_to(&mut bytes)),
+    }
+    (found.meta, bytes)
 }
 
 impl Host for Overlay<'_> {

@@ -1,42 +1,42 @@
 //! How a script goes on, at the shard that its client speaks to.
 
+use super::copies::outcome_of;
 use super::known::{Change, Key, Known};
-use super::overlay::{Overlay, Shown};
-use super::{Fetched, MEMORY, ScriptRun, Step, TIME};
+use super::{Fetched, ScriptRun, Step};
 use crate::metrics::{CommandClass, OutcomeClass};
-use crate::session::{Answer, Limits, Part, Port, ReplyKind, Script as Named, Work};
+use crate::session::{Answer, Part, Port, ReplyKind, Script as Named, Work};
 use crate::worker::connection::Connection;
 use crate::worker::execute::Prepared;
 use crate::worker::joint::Progress;
 use crate::worker::owned::OwnedAnswer;
 use crate::worker::state::WorkerState;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use torc_engine::command::{Command, Op, Read};
 use torc_engine::words;
-use torc_lua::{Ended, Invocation, Limits as TimeAndMemory, Stop};
+use torc_lua::{Ended, Stop};
 use torc_proto::resp::compose;
 
 /// A script begins again for keys that it names so many times at most.
-const ATTEMPTS_MAX: u32 = 100;
+pub(super) const ATTEMPTS_MAX: u32 = 100;
 
 /// What the client has asked for.
 #[derive(Debug, Clone, Copy)]
-struct Asked<'a> {
-    named: Named,
-    database: u16,
-    words: &'a [u8],
+pub(in crate::worker) struct Asked<'a> {
+    pub(in crate::worker) named: Named,
+    pub(in crate::worker) database: u16,
+    pub(in crate::worker) words: &'a [u8],
 }
 
 impl<'a> Asked<'a> {
-    fn name(self) -> &'a [u8] {
+    pub(super) fn name(self) -> &'a [u8] {
         words::each(self.words).next().unwrap_or_default()
     }
 
-    fn keys(self) -> impl Iterator<Item = &'a [u8]> {
+    pub(super) fn keys(self) -> impl Iterator<Item = &'a [u8]> {
         words::each(self.words).skip(1).take(self.named.keys as usize)
     }
 
-    fn arguments(self) -> impl Iterator<Item = &'a [u8]> {
+    pub(super) fn arguments(self) -> impl Iterator<Item = &'a [u8]> {
         words::each(self.words).skip(1 + self.named.keys as usize)
     }
 }
@@ -56,7 +56,7 @@ impl WorkerState {
         let asked = Asked { named, database, words };
         let run = match conn.script.take() {
             Some(run) => Ok(run),
-            None => self.new_run(conn, asked),
+            None => self.new_run(conn.in_transaction, asked).map(Box::new),
         };
         let mut run = match run {
             Ok(run) => run,
@@ -94,40 +94,46 @@ impl WorkerState {
         }
     }
 
-    /// What is known of a script before it runs.
+    /// What is known of a script before it runs. `is_held`: its keys are, by the transaction that it belongs to.
     ///
     /// # Errors
     /// The words of the answer: why it does not.
-    fn new_run(&mut self, conn: &Connection, asked: Asked<'_>) -> Result<Box<ScriptRun>, Vec<u8>> {
+    pub(super) fn new_run(&mut self, is_held: bool, asked: Asked<'_>) -> Result<ScriptRun, Vec<u8>> {
         let (digest, flags) = self.find_script(asked.named, asked.name())?;
         if asked.named.read_only && flags.are_told && !flags.no_writes {
             return Err(b"ERR Can not execute a script with write flag using *_ro command.".to_vec());
         }
         let mut known = Known::default();
         asked.keys().for_each(|key| known.add(asked.database, key));
-        Ok(Box::new(ScriptRun {
+        Ok(ScriptRun {
             digest,
             flags,
             known,
             step: Step::Hold,
-            is_alone: !conn.in_transaction,
-            is_held: conn.in_transaction,
+            is_alone: !is_held,
+            is_held,
             has_waited: false,
             attempts: 0,
             used: Duration::ZERO,
             changes: Vec::new(),
+            has_read: false,
             reply: Vec::new(),
             outcome: OutcomeClass::Refused,
-        }))
+        })
     }
 
     /// Whether all of it can be done at once, on this shard.
     fn is_all_here(&self, conn: &Connection, known: &Known) -> bool {
         self.tier.is_none()
             && conn.transaction.is_none()
-            && !self.holds.is_any()
-            && !self.holds.is_wanted()
             && known.keys().all(|(_, key)| self.owner(key) == self.number)
+            && !self.is_any_held(known)
+    }
+
+    /// Whether somebody holds one of these keys of this shard.
+    pub(super) fn is_any_held(&self, known: &Known) -> bool {
+        self.holds.is_any()
+            && known.named().any(|(database, key)| self.holds.blocks(database, self.shard.key_hash(key)))
     }
 
     fn hold_for_script(&mut self, conn: &mut Connection, run: &mut ScriptRun) -> Progress {
@@ -184,100 +190,16 @@ impl WorkerState {
 
     fn run_script(&mut self, conn: &mut Connection, run: &mut ScriptRun, asked: Asked<'_>) -> Progress {
         let items = conn.fetched.take().map(|fetched| fetched.items).unwrap_or_default();
-        let Some(mut engine) = self.scripts.take() else {
-            return Progress::Ends(OwnedAnswer::OutcomeUnknown);
-        };
-        let (now, limits) = (self.now, self.settings.scripts);
-        // All attempts have the time of one.
-        let limits = TimeAndMemory { time: limits.time.saturating_sub(run.used), ..limits };
-        let evicted = engine.store.stats().segments_evicted.read();
-        let mut has_room = true;
-        for (place, item) in items.iter().enumerate() {
-            let (Some((database, key)), Some(item)) = (run.known.get(place), item) else {
-                run.known.set_before(place, None);
-                continue;
-            };
-            let version = Overlay::put(&mut engine.store, (*database, key), item, now);
-            has_room &= version.is_some();
-            run.known.set_before(place, version);
-        }
         let port = if conn.on_shard_port { Port::Shard } else { Port::Common };
-        engine.session.begin_script(port, asked.database);
-        run.reply.clear();
-        let (keys, arguments): (Vec<&[u8]>, Vec<&[u8]>) =
-            (asked.keys().collect(), asked.arguments().collect());
-        let invocation = Invocation {
-            digest: &run.digest,
-            keys: &keys,
-            arguments: &arguments,
-            resp3: conn.session.takes_pushes(),
-            limits,
-        };
-        let mut overlay = Overlay {
-            store: &mut engine.store,
-            session: &mut engine.session,
-            output: &mut engine.output,
-            view: &self.view,
-            limits: &script_limits(&self.settings.limits),
-            now,
-            known: &mut run.known,
-            bytes_max: limits.memory_bytes,
-            answer_bytes: 0,
-            may_change: !asked.named.read_only && !run.flags.no_writes,
-            ends: Instant::now() + limits.time,
-            has_read: false,
-            published: Vec::new(),
-            published_bytes: 0,
-            shown: self.monitoring.is_on.then(Shown::default),
-            wanted: Vec::new(),
-        };
-        let mut ended = match has_room {
-            true => engine.lua.run(&mut overlay, &invocation, &mut run.reply),
-            false => Ended::Stopped(Stop::Memory),
-        };
-        let Overlay { wanted, published, shown, has_read, .. } = overlay;
-        if let Ended::Stopped(Stop::Host) = ended {
-            run.used += engine.lua.since();
-        } else if let Some(shown) = shown {
-            self.note_called(&shown);
+        let (ended, wanted) = self.run_on_copies(run, &items, asked, (port, conn.session.takes_pushes()));
+        run.outcome = outcome_of(ended);
+        if ended == Ended::Stopped(Stop::Host) {
+            return self.restart_script(conn, run, wanted);
         }
-        if engine.store.stats().segments_evicted.read() != evicted {
-            // Something that it has written is lost.
-            ended = Ended::Stopped(Stop::Memory);
+        if let Some(why) = self.stopped_for_good(ended) {
+            return Progress::Ends(why);
         }
-        if matches!(ended, Ended::Returned | Ended::Failed) {
-            run.changes = if has_read { looks_told(conn, &run.known) } else { Vec::new() };
-            run.changes.extend(Overlay::changes(&mut engine.store, &run.known, now));
-            run.changes.extend(published);
-        }
-        Overlay::clear(&mut engine.store, &run.known, now);
-        engine.trim(limits.memory_bytes as u64, now);
-        self.scripts = Some(engine);
-        self.after_script(conn, run, (ended, wanted))
-    }
-
-    /// What comes behind a run.
-    fn after_script(
-        &mut self,
-        conn: &mut Connection,
-        run: &mut ScriptRun,
-        (ended, wanted): (Ended, Vec<Key>),
-    ) -> Progress {
-        run.outcome = OutcomeClass::Refused;
-        match ended {
-            Ended::Returned => run.outcome = OutcomeClass::Done,
-            Ended::Failed => {}
-            Ended::Stopped(Stop::Host) => return self.restart_script(conn, run, wanted),
-            Ended::Stopped(Stop::Time) => {
-                self.stats.scripts_out_of_time.add(1);
-                return Progress::Ends(OwnedAnswer::Busy { limit: TIME });
-            }
-            Ended::Stopped(Stop::Memory) => {
-                self.stats.scripts_out_of_memory.add(1);
-                return Progress::Ends(OwnedAnswer::Busy { limit: MEMORY });
-            }
-            Ended::Unknown => return Progress::Ends(OwnedAnswer::OutcomeUnknown),
-        }
+        run.changes.splice(0..0, looks_told(conn, run));
         conn.fetched = Some(Box::new(Fetched { is_told: true, ..Fetched::default() }));
         run.step = Step::Write(0, 0);
         Progress::Goes
@@ -310,16 +232,11 @@ impl WorkerState {
     }
 }
 
-/// If its client keeps copies, and the script has read: looks at its keys, by which their shards remember to tell it. Nobody changes
-/// them meanwhile; and before the script's own changes, which the client is told then, as these may have come behind the reads.
-fn looks_told(conn: &Connection, known: &Known) -> Vec<(Key, Change)> {
-    match conn.tracking.as_ref().is_some_and(|tracking| tracking.reads()) {
-        true => known.keys().map(|key| (key.clone(), Change::Look)).collect(),
+/// Looks at the keys of a script that has read, if its client keeps copies: by these their shards remember to tell it. Nobody changes
+/// them meanwhile; and they come before the script's own changes, which the client is told then, as these may have come behind the reads.
+fn looks_told(conn: &Connection, run: &ScriptRun) -> Vec<(Key, Change)> {
+    match conn.tracking.as_ref().is_some_and(|tracking| run.has_read && tracking.reads()) {
+        true => run.known.keys().map(|key| (key.clone(), Change::Look)).collect(),
         false => Vec::new(),
     }
-}
-
-/// What is parsed for a script is in memory, and so are its values: none is received in slices.
-fn script_limits(limits: &Limits) -> Limits {
-    Limits { value_bytes_inline: u32::MAX as usize, frame_bytes_max: u32::MAX as usize, ..*limits }
 }

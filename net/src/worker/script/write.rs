@@ -1,7 +1,7 @@
 //! What a script has changed is written.
 
 use super::known::Change;
-use super::{MEMORY, ScriptRun, Step};
+use super::{ScriptRun, Step};
 use crate::session::{About, Work};
 use crate::worker::connection::Connection;
 use crate::worker::joint::Progress;
@@ -23,9 +23,14 @@ impl WorkerState {
             // It may have to wait for room. Nobody has had a turn since it has run, so the keys are free.
             match self.hold_alone(conn, || run.known.named()) {
                 Progress::Goes => run.is_held = true,
-                Progress::Waits | Progress::Ends(_) => {
-                    return Progress::Ends(OwnedAnswer::Busy { limit: MEMORY });
+                // Others wait for them. Nothing is changed yet: it holds them first, and runs again.
+                Progress::Waits => {
+                    run.has_waited = true;
+                    run.known.forget_touched();
+                    run.step = Step::Hold;
+                    return Progress::Waits;
                 }
+                other @ Progress::Ends(_) => return other,
             }
         }
         // Those who ask nobody see all of them or none.

@@ -137,6 +137,7 @@ impl WorkerState {
     ) -> Result<(), NotTold> {
         let before = conn.tracking.as_ref().map(|tracking| &tracking.wanted);
         let wanted = Wanted::begin(before, mode, prefixes, self.settings.subscriptions_max)?;
+        let waiting = conn.tracking.as_mut().map(|tracking| std::mem::take(&mut tracking.waiting));
         self.end_tracking(conn);
         self.trackers.clients.push(conn.id);
         if mode.which == Which::Prefixes {
@@ -144,7 +145,8 @@ impl WorkerState {
             self.trackers.prefixes += wanted.prefixes.len();
         }
         conn.has_tracked = true;
-        conn.tracking = Some(Box::new(Tracking { wanted, target, is_broken: false }));
+        let waiting = waiting.unwrap_or_default();
+        conn.tracking = Some(Box::new(Tracking { wanted, target, is_broken: false, waiting }));
         self.count_trackers();
         Ok(())
     }

@@ -10,7 +10,7 @@
 //! answer, and before it begins anything for a client that is told. Such a client's reads are executed by the owner of the key, never by
 //! its own shard from the other's memory.
 //!
-//! A push about a key stands before the answers that the client waits for, and again behind them: one of these may be the value as it was.
+//! A push about a key stands before the answers that the client waits for, and again [behind those](waiting) that may be its value as it was.
 //!
 //! Nothing is forgotten that was not told: see [`table`]. When more is to be told than there is room for, the client is told that all may
 //! have changed. A client that does not take what it is told is closed ([`push.rs`](super::push)).
@@ -20,11 +20,13 @@ mod news;
 mod owner;
 mod table;
 mod telling;
+mod waiting;
 
 use crate::session::{Tracked, Wanted, Which};
 use crate::transport::ConnId;
 use crate::worker::holds::Holder;
 use torc_engine::words;
+use waiting::Waiting;
 
 /// What one shard is told in a turn, bytes; beyond that, that all may have changed.
 const NEWS_BYTES_MAX: usize = 256 << 10;
@@ -41,6 +43,7 @@ pub(crate) struct Tracking {
     target: Option<Holder>,
     /// That one is gone.
     is_broken: bool,
+    pub(super) waiting: Waiting,
 }
 
 impl Tracking {
@@ -48,7 +51,7 @@ impl Tracking {
     pub(super) fn bytes_held(&self) -> usize {
         let prefixes = &self.wanted.prefixes;
         let bytes: usize = prefixes.iter().map(|prefix| prefix.len() + size_of::<Box<[u8]>>()).sum();
-        size_of::<Tracking>() + bytes
+        size_of::<Tracking>() + bytes + self.waiting.bytes_held()
     }
 
     pub(super) fn told(&self) -> Tracked {

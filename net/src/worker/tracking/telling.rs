@@ -9,6 +9,7 @@ use crate::worker::connection::Connection;
 use crate::worker::holds::Holder;
 use crate::worker::state::WorkerState;
 use std::collections::BTreeSet;
+use torc_engine::words;
 
 impl WorkerState {
     /// Passes on what this shard has to tell, and takes what others have told. `current`: a client that was taken out.
@@ -50,6 +51,13 @@ impl WorkerState {
             }
         }
         self.mail.publish_news();
+    }
+
+    /// Drops what others have told while no client is told anything: nobody else would take it, and it would keep the shard awake.
+    pub(in crate::worker) fn drop_nobodys_news(&mut self) {
+        if !self.trackers.has_table && !self.trackers.is_any() {
+            (0..self.mail.shards()).for_each(|shard| while self.mail.next_news(shard).is_some() {});
+        }
     }
 
     fn take_news(&mut self, news: &[u8], mut current: Option<&mut Connection>) {
@@ -134,7 +142,7 @@ impl WorkerState {
                 Some(target) => redirected = Some(target),
                 None => {
                     conn.joint.iter_mut().for_each(|run| run.note_told());
-                    state.push_ahead(conn, Push::keys(keys, false));
+                    state.tell_ahead(conn, keys);
                 }
             }
         });
@@ -145,6 +153,35 @@ impl WorkerState {
             }
             Some(Holder { shard, conn }) => self.add_news(shard, News::Redirected { to: conn, from, keys }),
             None => {}
+        }
+    }
+
+    /// Tells a client before all answers that it waits for, and once more behind those that may be as it was before.
+    fn tell_ahead(&mut self, conn: &mut Connection, keys: &[u8]) {
+        if !self.push_ahead(conn, Push::keys(keys, false)) || conn.queue.is_empty() {
+            return;
+        }
+        #[cfg(test)]
+        if self.has(crate::worker::bug::Bug::LonePush) {
+            return;
+        }
+        if keys.is_empty() {
+            self.push_to(conn, Push::keys(keys, false));
+        }
+        if let Some(tracking) = &mut conn.tracking {
+            words::each(keys).for_each(|key| tracking.waiting.note(self.shard.key_hash(key), key));
+        }
+        self.budget.charge(conn);
+    }
+
+    /// What stood at a place of a client's queue is answered: it is told again of what has changed of that meanwhile.
+    #[inline]
+    pub(in crate::worker) fn tell_behind(&mut self, conn: &mut Connection, sequence: u32) {
+        if let Some(tracking) = &mut conn.tracking {
+            let told = tracking.waiting.end(sequence);
+            if !told.is_empty() {
+                self.push_ahead(conn, Push::keys(&told, false));
+            }
         }
     }
 

@@ -92,6 +92,26 @@ fn a_change_is_told_before_the_next_part_of_the_client_is_begun_and_before_answe
     assert_eq!(sent(&mut first), format!("{}$1\r\nv\r\n{}", told(&there), told(&there)));
 }
 
+/// An answer behind it may have seen a later change of another key.
+#[test]
+fn the_news_stand_right_behind_the_value_from_before_the_change() {
+    let (mut first, mut second) = tracked(&[]);
+    let there = key_of(&first, 1);
+    let [here, later] = [key_of(&first, 0), format!("{{{there}}}later")];
+    let gets = [&there, &here, &later, &there].map(|key| resp(&["GET", key]));
+    execute(&mut first, &gets[..2].concat(), 2);
+    first.publish_mail();
+    second.read_mail();
+    other(&mut second, &["SET", &there, "v"]);
+    other(&mut second, &["SET", &later, "w"]);
+    second.tell_news(None);
+    execute(&mut first, &gets[2..].concat(), 2);
+    exchange(&mut first, &mut second);
+    let told = told(&there);
+    let v = "$1\r\nv\r\n";
+    assert_eq!(sent(&mut first), format!("{told}_\r\n{told}_\r\n$1\r\nw\r\n{v}"));
+}
+
 #[test]
 fn a_value_from_before_the_change_is_followed_by_the_news() {
     let (mut first, mut second) = tracked(&[]);
@@ -302,5 +322,21 @@ fn what_changes_while_values_are_compared_is_told_again_behind_the_answer() {
             advance(&mut first);
         }
         assert_eq!(sent(&mut first), ":0\r\n");
+    }
+}
+
+/// The last client that was told of keys may go while other shards tell of them.
+#[test]
+fn news_for_clients_that_are_gone_keep_no_shard_awake() {
+    let (mut first, mut second) = pair(Protocol::Resp);
+    for news in [Some(&b"news"[..]), None] {
+        second.mail.add_news(0, news);
+        second.mail.publish_news();
+        assert!(first.has_mail());
+        assert!(first.announce_sleep());
+        second.mail.add_news(0, news);
+        second.mail.publish_news();
+        assert!(!first.announce_sleep());
+        assert!(first.announce_sleep());
     }
 }

@@ -1,15 +1,13 @@
 //! From EXEC to the release of its keys.
 
-use super::{PARTS, PATIENCE_MS, Running, TURN_PARTS};
+use super::{PARTS, Running, TURN_PARTS};
 use crate::metrics::{CommandClass, OutcomeClass};
-use crate::session::{Answer, Exec, Limits, Part, Scratch, Transaction, Wish};
-use crate::transport::ConnId;
+use crate::session::{Answer, Exec, Limits, Part, Scratch, Transaction};
 use crate::worker::connection::{Connection, Phase};
-use crate::worker::holds::{HeldKey, Holder, KEYS_MAX};
-use crate::worker::mail::{Address, Ask, AskBytes, What};
+use crate::worker::holds::{HeldKey, KEYS_MAX};
 use crate::worker::owned::OwnedPart;
 use crate::worker::state::WorkerState;
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::HashSet;
 use torc_engine::command::{Command, Op};
 
 impl WorkerState {
@@ -54,37 +52,6 @@ impl WorkerState {
         true
     }
 
-    /// Holds the keys that are not held yet. `None`: it waits, and is the connection's again.
-    ///
-    /// # Errors
-    /// Why it is given up.
-    pub(in crate::worker) fn acquire(
-        &mut self,
-        conn: &mut Connection,
-        mut running: Box<Running>,
-    ) -> Result<Option<Box<Running>>, Exec> {
-        if running.is_too_large {
-            return Err(Exec::TooManyKeys);
-        }
-        if self.hold_all(conn, &mut running) {
-            if running.has_changed {
-                self.release_all(conn, &running);
-                return Err(Exec::Changed);
-            }
-            running.is_run = true;
-            return Ok(Some(running));
-        }
-        if self.ticks.saturating_sub(running.since) >= PATIENCE_MS {
-            self.release_all(conn, &running);
-            return Err(Exec::TimedOut);
-        }
-        if !std::mem::replace(&mut running.has_waited, true) {
-            self.acquiring.push(conn.id);
-        }
-        conn.transaction = Some(running);
-        Ok(None)
-    }
-
     /// Ends what one command has held by itself.
     pub(in crate::worker) fn end_lone(&mut self, conn: &mut Connection) {
         if let Some(running) = conn.transaction.take() {
@@ -111,37 +78,10 @@ impl WorkerState {
     /// What a connection's session has queued, with the keys that it is about.
     fn new_transaction(&mut self, conn: &mut Connection) -> Result<Box<Running>, Exec> {
         let transaction = conn.session.take_transaction().ok_or(Exec::Aborted)?;
-        let mut running = self.to_hold(conn, &self.keys_of(conn, &transaction), None);
+        let mut running = self.begin_hold(conn, &self.keys_of(conn, &transaction), None);
         conn.attempts = running.attempt;
         running.transaction = Some(transaction);
         Ok(running)
-    }
-
-    /// What is to hold these keys, which are all different.
-    pub(in crate::worker) fn to_hold(
-        &self,
-        conn: &Connection,
-        keys: &[HeldKey<'_>],
-        transaction: Option<Transaction>,
-    ) -> Box<Running> {
-        let by_shard = |mut shards: BTreeMap<u16, Vec<u8>>, key: &HeldKey<'_>| {
-            key.append(shards.entry(self.owner(key.key)).or_default());
-            shards
-        };
-        let shards = keys.iter().fold(BTreeMap::new(), by_shard);
-        Box::new(Running {
-            shards: shards.into_iter().collect(),
-            transaction,
-            asked: 0,
-            held: 0,
-            attempt: conn.attempts.wrapping_add(1),
-            since: self.ticks,
-            is_too_large: keys.len() > KEYS_MAX,
-            has_changed: false,
-            is_run: false,
-            has_waited: false,
-            left: VecDeque::new(),
-        })
     }
 
     /// Each key of a transaction once, and each that is watched.
@@ -156,66 +96,6 @@ impl WorkerState {
             }
         });
         keys
-    }
-
-    /// Asks shard after shard for the keys. True: all are held.
-    fn hold_all(&mut self, conn: &mut Connection, running: &mut Running) -> bool {
-        #[cfg(test)]
-        if self.has(crate::worker::bug::Bug::EarlyRelease)
-            && running.asked > 0
-            && running.asked == running.held
-        {
-            self.release_all(conn, running);
-        }
-        while let Some((shard, keys)) = running.shards.get(running.held) {
-            if running.asked > running.held {
-                return false;
-            }
-            if *shard == self.number {
-                let holder = Holder { shard: self.number, conn: conn.id };
-                self.request_hold(holder, running.attempt, keys);
-                running.asked += 1;
-                if let Some(changed) = self.holds.take_granted(conn.id, running.attempt) {
-                    running.held += 1;
-                    running.has_changed |= changed;
-                }
-            } else {
-                let from = Address { conn: conn.id, sequence: running.attempt };
-                let ask = Ask { wish: Wish::AtOnce, ..Ask::plain(from, What::Hold) };
-                let lane = self.mail.express(*shard);
-                if !self.ask_in(conn, lane, &ask, AskBytes { value: keys, ..AskBytes::default() }) {
-                    return false;
-                }
-                running.asked += 1;
-            }
-        }
-        true
-    }
-
-    /// A shard has given a transaction its keys.
-    pub(in crate::worker) fn take_grant(&mut self, id: ConnId, attempt: u32, shard: u16, changed: bool) {
-        let Some(conn) = self.connections.find(id) else { return };
-        let Some(running) = &mut conn.transaction else { return };
-        let is_asked = running.shards.get(running.held).is_some_and(|(of, _)| *of == shard);
-        if running.attempt == attempt && is_asked && running.asked > running.held {
-            running.held += 1;
-            running.has_changed |= changed;
-            self.mark_dirty(id);
-        }
-    }
-
-    /// Gives back what a transaction holds, or has asked for.
-    fn release_all(&mut self, conn: &Connection, running: &Running) {
-        for (shard, _) in &running.shards[..running.asked] {
-            if *shard == self.number {
-                self.release_hold(Holder { shard: self.number, conn: conn.id });
-            } else {
-                let from = Address { conn: conn.id, sequence: running.attempt };
-                let ask = Ask { wish: Wish::AtOnce, ..Ask::plain(from, What::Release) };
-                let lane = self.mail.express(*shard);
-                self.mail.lane(lane).into_iter().for_each(|lane| lane.ask_anyway(&ask));
-            }
-        }
     }
 
     /// Begins the commands that are left. False: some are.
@@ -284,25 +164,6 @@ impl WorkerState {
             _ => false,
         };
         shows && (!conn.has_room(self.settings.input_bytes_max) || self.would_pin(command, hash).is_some())
-    }
-
-    /// Gives transactions up that have waited for their keys for too long.
-    pub(in crate::worker) fn give_up_transactions(&mut self) {
-        let mut acquiring = std::mem::take(&mut self.acquiring);
-        acquiring.retain(|id| {
-            let Some(conn) = self.connections.find(*id) else { return false };
-            let Some(running) = conn.transaction.as_ref().filter(|running| !running.is_run) else {
-                return false;
-            };
-            let is_over = self.ticks.saturating_sub(running.since) >= PATIENCE_MS;
-            if is_over {
-                // It may wait for a place in the lane of a shard that stands still.
-                conn.marks.stalled = false;
-                self.mark_dirty(*id);
-            }
-            !is_over
-        });
-        self.acquiring.append(&mut acquiring);
     }
 
     /// A connection is gone. Whether it has to stay as a ghost, until its transaction is over.
