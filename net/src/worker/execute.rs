@@ -280,7 +280,7 @@ impl WorkerState {
             return false;
         }
         self.write_as(self.number, conn.id);
-        if conn.tracking.is_some() {
+        if conn.tracking.is_some() && !part.is_more_of_a_change() {
             self.tell_news(Some(conn));
         }
         match &part.work {

@@ -149,6 +149,12 @@ pub(super) enum Kind {
 }
 
 impl ReplyKind {
+    /// See [`crate::session::Part::is_more_of_a_change`].
+    #[inline]
+    pub(in crate::session) fn is_more_of_a_change(&self) -> bool {
+        matches!(self.kind, Kind::StoredAll(Position { first: false, .. }))
+    }
+
     /// Whether the echo is the whole request.
     pub(in crate::session) fn is_whole(&self) -> bool {
         matches!(self.kind, Kind::Local(_) | Kind::Entered(_))
