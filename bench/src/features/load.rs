@@ -43,7 +43,7 @@ impl Asked {
             Self::Messages => vec![command(&[b"PUBLISH", CHANNEL, &VALUE])],
             Self::Scripts => {
                 let ask = |_| {
-                    let key = key(&mut random);
+                    let key = key("limit", &mut random);
                     command(&[b"EVAL", LIMITER, b"1", &key, b"100000", b"1000000"])
                 };
                 (0..REQUESTS).map(ask).collect()
@@ -54,14 +54,15 @@ impl Asked {
     }
 }
 
-fn key(random: &mut SmallRng) -> Vec<u8> {
-    format!("key:{:08}", random.random_range(0..KEYS)).into_bytes()
+/// Each feature has keys of its own, as none could work with the others' values.
+fn key(prefix: &str, random: &mut SmallRng) -> Vec<u8> {
+    format!("{prefix}:{:08}", random.random_range(0..KEYS)).into_bytes()
 }
 
 fn transaction(random: &mut SmallRng) -> Vec<u8> {
     let commands = (0..COMMANDS).map(|number| match number % 2 {
-        0 => command(&[b"SET", &key(random), &VALUE]),
-        _ => command(&[b"GET", &key(random)]),
+        0 => command(&[b"SET", &key("value", random), &VALUE]),
+        _ => command(&[b"GET", &key("value", random)]),
     });
     let commands: Vec<u8> = commands.flatten().collect();
     [command(&[b"MULTI"]), commands, command(&[b"EXEC"])].concat()

@@ -62,7 +62,7 @@ const FAULT_STEPS: u64 = 20_000;
 /// Clients check that something moves meanwhile.
 const HEAL_STEPS: u64 = 1_000_000;
 /// Steps after the last answer in which all that was done for clients must be gone.
-const REST_STEPS: u64 = 200;
+const REST_STEPS: u64 = 1_000;
 /// Steps after which all shards sleep: an index that grows moves one home a turn.
 const SLEEP_STEPS: u64 = 5_000;
 /// Steps of a drain, a millisecond each: fewer than it takes until a drain is cut short.
