@@ -9,9 +9,9 @@ fn on_each(scenario: impl Fn(&Server)) {
     on_each_kind(|config| config, scenario);
 }
 
-/// As in Redis the keys of one MSET are told together, to the client that has changed them, too.
+/// As in Redis the keys of one MSET, and those of a transaction, are told together, to the client that has changed them, too.
 #[test]
-fn keys_of_one_command_are_told_in_one_push() {
+fn keys_that_change_together_are_told_in_one_push() {
     on_each(|server| {
         // Keys of either shard, by a client of either.
         for _ in 0..4 {
@@ -34,10 +34,15 @@ fn keys_of_one_command_are_told_in_one_push() {
                 exchange(&mut client, format!("MSET a{tag} 1 b{tag} 2 c{tag} 3\r\n").as_bytes(), b"+OK\r\n");
                 let key = |name: &str| format!("$4\r\n{name}{tag}\r\n");
                 let push = ["a", "b", "c"].map(key).concat();
-                expect(
-                    &mut listener,
-                    format!("*3\r\n$7\r\nmessage\r\n$20\r\n__redis__:invalidate\r\n*3\r\n{push}").as_bytes(),
+                let exec = format!("MULTI\r\nINCR a{tag}\r\nINCR b{tag}\r\nINCR c{tag}\r\nEXEC\r\n");
+                let queued = "+QUEUED\r\n".repeat(3);
+                exchange(
+                    &mut client,
+                    exec.as_bytes(),
+                    format!("+OK\r\n{queued}*3\r\n:2\r\n:3\r\n:4\r\n").as_bytes(),
                 );
+                let told = format!("*3\r\n$7\r\nmessage\r\n$20\r\n__redis__:invalidate\r\n*3\r\n{push}");
+                expect(&mut listener, told.repeat(2).as_bytes());
             }
         }
     });

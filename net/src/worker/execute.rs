@@ -31,6 +31,13 @@ pub(crate) struct Prepared {
     pub(crate) database: u16,
 }
 
+/// Whether what is new may be told behind this part: it belongs to a change of several keys, or to what EXEC runs, whose answers are one,
+/// and that was begun when the news had been told.
+fn is_told_with_others(conn: &Connection, part: &Part<'_>) -> bool {
+    let is_of_exec = conn.in_transaction && !is_step(part) && !matches!(part.work, Work::Transaction { .. });
+    is_of_exec || part.is_more_of_a_change()
+}
+
 impl WorkerState {
     /// Hash and owner of a key; starts to fetch its bucket.
     #[inline]
@@ -280,7 +287,7 @@ impl WorkerState {
             return false;
         }
         self.write_as(self.number, conn.id);
-        if conn.tracking.is_some() && !part.is_more_of_a_change() {
+        if conn.tracking.is_some() && !is_told_with_others(conn, part) {
             self.tell_news(Some(conn));
         }
         match &part.work {
