@@ -143,9 +143,26 @@ pub struct Read {
     pub peek: bool,
     /// What it finds decides on a change (RENAME, MSETNX, a script): like a change it waits until all is known of its key.
     pub decides: bool,
+    /// It counts as neither a hit nor a miss: a command that is no read looks by it, or one that tells about items. With `peek`.
+    pub uncounted: bool,
 }
 
 impl Read {
+    /// A look that is no access, and is not counted.
+    pub const LOOK: Read = Read {
+        expiry: Expiry::Keep,
+        vivify: None,
+        token: None,
+        recache_below_ms: None,
+        recache_by_new: false,
+        show_old_expiry: false,
+        leases: false,
+        inspect: false,
+        peek: true,
+        decides: false,
+        uncounted: true,
+    };
+
     /// Whether it changes nothing but the accesses that are counted, unless the reader knows leases and the item is stale or stands
     /// for one being fetched: then the owner may give the lease.
     #[inline]

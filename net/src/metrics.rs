@@ -12,7 +12,8 @@ pub use histogram::{BUCKETS, Histogram};
 pub use times::CommandTimes;
 
 use crate::session::{
-    ATTACH_REFUSALS, AttachRefusal, BAD_INPUTS, Calls, PAIR_REFUSALS, PROTOCOLS, PairRefusal, Protocol,
+    ATTACH_REFUSALS, AttachRefusal, BAD_INPUTS, Calls, Errors, PAIR_REFUSALS, PROTOCOLS, PairRefusal,
+    Protocol,
 };
 use classes::{CLOSE_REASONS, COMMANDS, OUTCOMES};
 use commands::CommandStats;
@@ -60,6 +61,7 @@ pub struct WorkerStats {
     pub watched_lines_skipped: Counter,
     pub hottest_key_permille: Counter,
     pub parked: Counter,
+    pub blocked: Counter,
     pub parks: Counter,
     pub client_bytes: Counter,
     pub client_bytes_max: Counter,
@@ -218,10 +220,11 @@ impl WorkerStats {
     }
 
     /// Counts errors that were answered, by kind.
-    pub fn errors_answered(&self, protocol: Protocol, counts: [u32; BAD_INPUTS.len()]) {
-        for (counter, count) in self.errors[protocol as usize].iter().zip(counts) {
+    pub fn errors_answered(&self, protocol: Protocol, errors: &Errors) {
+        for (counter, count) in self.errors[protocol as usize].iter().zip(errors.counts) {
             counter.add(u64::from(count));
         }
+        errors.failed.iter().for_each(|command| self.by_command.failed(usize::from(*command)));
     }
 
     /// Errors of one kind that were answered in one protocol, by the kind's name.
@@ -419,6 +422,7 @@ impl WorkerStats {
             counter("bells_rung", "Wake-ups of clients of shared memory that slept.", &self.bells_rung),
             counter("bells_heard", "Wake-ups by such clients while nobody looked at their rings.", &self.bells_heard),
             gauge("connections_parked", "Connections that are not parsed because answers wait.", &self.parked),
+            gauge("connections_blocked", "Connections that wait for the end of CLIENT PAUSE.", &self.blocked),
             gauge(
                 "bytes_client",
                 "Memory held for clients: input, answers, requests that wait, mail.",

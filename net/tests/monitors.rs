@@ -26,8 +26,9 @@ fn seen(monitor: &mut TcpStream, last: &str) -> Vec<String> {
             assert!(time.split_once('.').is_some_and(|(_, us)| us.len() == 6), "{line}");
             let (from, words) = rest.split_once("] ").expect(line);
             let (database, peer) = from.split_once(' ').expect(line);
-            assert!(peer.starts_with("127.0.0.1:"), "{line}");
-            format!("{database} {words}")
+            assert!(peer.starts_with("127.0.0.1:") || peer == "lua", "{line}");
+            let script = if peer == "lua" { "lua " } else { "" };
+            format!("{database} {script}{words}")
         })
         .collect()
 }
@@ -132,5 +133,73 @@ fn there_are_so_many_monitors_and_gone_ones_do_not_count() {
             read_more(&mut next, &mut answer);
             answer == b"+OK\r\n"
         });
+    });
+}
+
+/// A script that begins again for a key that it names is shown once.
+#[test]
+fn what_scripts_call_is_shown_behind_them() {
+    const SCRIPT: &str = "redis.call('set', KEYS[1], 'a b') redis.pcall('incr', KEYS[1]) redis.pcall('nosuch') redis.pcall('eval', 'x', '0') \
+                          return redis.call('GET', 'other' .. KEYS[1])";
+    on_each(|server| {
+        let mut monitor = connect(address(server));
+        exchange(&mut monitor, b"MONITOR\r\n", b"+OK\r\n");
+        let mut client = connect(address(server));
+        for key in ["one", "two", "three", "four"] {
+            let words = ["EVAL", SCRIPT, "1", key];
+            let mut request = b"SELECT 3\r\n".to_vec();
+            torc_proto::resp::compose::request(&mut request, &words);
+            client.write_all(&request).unwrap();
+            expect(&mut client, b"+OK\r\n$-1\r\n");
+        }
+        let many = "for i = 1, 10000 do redis.call('get', KEYS[1]) end";
+        let mut request = Vec::new();
+        torc_proto::resp::compose::request(&mut request, &["EVAL", many, "1", "many"]);
+        client.write_all(&request).unwrap();
+        expect(&mut client, b"$-1\r\n");
+        exchange(&mut client, b"PING last\r\n", b"$4\r\nlast\r\n");
+        let shown = seen(&mut monitor, "last");
+        for key in ["one", "two", "three", "four"] {
+            let at = shown
+                .iter()
+                .position(|line| line.contains("EVAL") && line.ends_with(&format!("\"{key}\"")))
+                .unwrap();
+            let expected = [
+                format!("3 lua \"set\" \"{key}\" \"a b\""),
+                format!("3 lua \"incr\" \"{key}\""),
+                format!("3 lua \"GET\" \"other{key}\""),
+            ];
+            assert_eq!(shown[at + 1..at + 4], expected, "{shown:#?}");
+        }
+        assert_eq!(shown.iter().filter(|line| line.contains("lua \"set\"")).count(), 4);
+        let (first, cut) = (shown.iter().filter(|line| line.contains("\"many\"")).count(), shown.len() - 2);
+        assert!((1_000..10_000).contains(&first), "{first}");
+        assert_eq!(shown[cut], format!("0 lua \"... ({} more commands)\"", 10_001 - first));
+    });
+}
+
+#[test]
+fn a_transaction_is_shown_behind_what_it_has_run() {
+    on_each(|server| {
+        let mut monitor = connect(address(server));
+        exchange(&mut monitor, b"MONITOR\r\n", b"+OK\r\n");
+        let mut client = connect(address(server));
+        exchange(
+            &mut client,
+            b"SELECT 2\r\nMULTI\r\nSET a 1\r\nSET b 2\r\nEXEC\r\nEXEC\r\nPING last\r\n",
+            b"+OK\r\n+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n+OK\r\n+OK\r\n-ERR EXEC without MULTI\r\n$4\r\nlast\r\n",
+        );
+        let shown = seen(&mut monitor, "last");
+        let words: Vec<&str> = shown.iter().map(|line| line.as_str()).collect();
+        let expected = [
+            r#"2 "SELECT" "2""#,
+            r#"2 "MULTI""#,
+            r#"2 "SET" "a" "1""#,
+            r#"2 "SET" "b" "2""#,
+            r#"2 "EXEC""#,
+            r#"2 "EXEC""#,
+            r#"2 "PING" "last""#,
+        ];
+        assert_eq!(words[1..], expected[1..], "{words:#?}");
     });
 }

@@ -553,3 +553,83 @@ fn what_a_script_has_not_changed_counts_as_unchanged() {
         }
     });
 }
+
+/// The keys that a client is told of when others have changed all of them.
+fn told_after(client: &mut Client, other: &mut Client, asked: &[&[&str]]) -> Vec<String> {
+    for words in asked {
+        client.ask(words);
+    }
+    for key in KEYS {
+        other.ask(&["SET", key, "changed"]);
+    }
+    client.send(&["PING", "the end"]);
+    let mut told = Vec::new();
+    loop {
+        let frame = client.receive();
+        if frame.contains("the end") {
+            told.sort_unstable();
+            told.dedup();
+            return told;
+        }
+        assert!(frame.starts_with(">2\r\n$10\r\ninvalidate\r\n"), "{frame}");
+        told.extend(KEYS.iter().filter(|key| frame.contains(**key)).map(|key| (*key).to_owned()));
+    }
+}
+
+#[test]
+fn keys_that_a_script_reads_are_those_of_its_client() {
+    const READ: &str = "return redis.call('get', KEYS[1])";
+    on_each(|server| {
+        let (mut client, mut other) = (Client::new(address(server)), Client::new(address(server)));
+        client.ask(&["HELLO", "3"]);
+        client.ask(&["CLIENT", "TRACKING", "ON"]);
+        for key in KEYS {
+            assert_eq!(told_after(&mut client, &mut other, &[&["EVAL", READ, "1", key]]), [key]);
+            assert_eq!(told_after(&mut client, &mut other, &[&["EVAL_RO", READ, "1", key]]), [key]);
+            let exec: [&[&str]; 3] = [&["MULTI"], &["EVAL", READ, "1", key], &["EXEC"]];
+            assert_eq!(told_after(&mut client, &mut other, &exec), [key]);
+            assert!(told_after(&mut client, &mut other, &[]).is_empty(), "it is told once");
+            // It has read nothing.
+            for script in ["return redis.call('set', KEYS[1], 'x')", "return redis.call('ping')"] {
+                let told = told_after(&mut client, &mut other, &[&["EVAL", script, "1", key]]);
+                assert!(told.is_empty(), "{script}: {told:?}");
+            }
+        }
+        let all: Vec<&str> = ["EVAL", READ, "8"].into_iter().chain(KEYS).collect();
+        assert_eq!(told_after(&mut client, &mut other, &[&all]), KEYS);
+        let named = "return redis.call('get', 'key3')";
+        assert_eq!(told_after(&mut client, &mut other, &[&["EVAL", named, "0"]]), ["key3"]);
+        // What it changes itself it is told of at once, as it has read that, too.
+        let both = "redis.call('get', KEYS[1]) return redis.call('set', KEYS[1], 'x')";
+        client.send(&["EVAL", both, "1", "key1"]);
+        client.send(&["PING", "the end"]);
+        let mut frames = vec![client.receive()];
+        while !frames.iter().any(|frame| frame.contains("the end")) {
+            frames.push(client.receive());
+        }
+        assert!(frames.iter().any(|frame| frame.contains("invalidate")), "{frames:?}");
+        told_after(&mut client, &mut other, &[]);
+        client.ask(&["CLIENT", "TRACKING", "OFF"]);
+        client.ask(&["CLIENT", "TRACKING", "ON", "OPTIN"]);
+        assert!(told_after(&mut client, &mut other, &[&["EVAL", READ, "1", "key2"]]).is_empty());
+        let caching: [&[&str]; 2] = [&["CLIENT", "CACHING", "YES"], &["EVAL", READ, "1", "key2"]];
+        assert_eq!(told_after(&mut client, &mut other, &caching), ["key2"]);
+    });
+}
+
+/// One LCS at its bound takes long; a script of many is stopped in time all the same.
+#[test]
+fn commands_that_take_long_count_as_time_of_their_script() {
+    on_each(|server| {
+        let mut client = Client::new(address(server));
+        for (key, byte) in [("key0", 'a'), ("key1", 'b')] {
+            let value: String = (0..30_000u32).map(|at| if at * at % 7 < 3 { byte } else { 'c' }).collect();
+            client.ask(&["SET", key, &value]);
+        }
+        let begun = Instant::now();
+        let script = "for i = 1, 1000 do redis.call('lcs', KEYS[1], KEYS[2]) end return 'done'";
+        let answer = client.eval(script, &["key0", "key1"], &[]);
+        assert!(answer.contains("script-time-max"), "{answer}");
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    });
+}

@@ -180,7 +180,10 @@ fn commands_are_counted_by_name_and_by_what_became_of_them() {
         );
         exchange(&mut client, b"CONFIG RESETSTAT\r\n", b"+OK\r\n");
         let told = shown(&ask(&mut client, &["INFO", "commandstats"]));
-        assert!(told.contains("cmdstat_config:calls=1,") && !told.contains("cmdstat_get"), "{told}");
+        assert!(
+            told.contains("cmdstat_config|resetstat:calls=1,") && !told.contains("cmdstat_get"),
+            "{told}"
+        );
         assert!(!shown(&ask(&mut client, &["INFO"])).contains("cmdstat"));
     });
 }
@@ -205,6 +208,7 @@ fn debug_is_there_only_where_it_is_allowed() {
             b"DEBUG SET-ACTIVE-EXPIRE 0\r\nDEBUG SET-ACTIVE-EXPIRE 1\r\n",
             b"+OK\r\n+OK\r\n",
         );
+        exchange(&mut client, b"DEBUG ERROR \"LOADING so\\r\\nit is\"\r\n", b"-LOADING so  it is\r\n");
         exchange(
             &mut client,
             b"DEBUG JMAP\r\n",

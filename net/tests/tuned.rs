@@ -67,6 +67,64 @@ fn commands_wait_while_clients_are_paused() {
     });
 }
 
+/// As in Redis: what may change something waits, with what sends messages, and those who wait are counted.
+#[test]
+fn clients_that_a_pause_holds_are_told_of_as_blocked() {
+    on_each(|server| {
+        let mut steerer = connect(address(server));
+        let blocked = |steerer: &mut TcpStream, count: u32| {
+            let line = format!("blocked_clients:{count}\r\n");
+            wait_until("so many are blocked", || {
+                steerer.write_all(b"INFO clients\r\n").unwrap();
+                let mut told = Vec::new();
+                while !told.ends_with(b"\r\n\r\n")
+                    && !String::from_utf8_lossy(&told).contains("blocked_clients:")
+                {
+                    read_more(steerer, &mut told);
+                }
+                while !told.ends_with(b"\r\n") {
+                    read_more(steerer, &mut told);
+                }
+                String::from_utf8_lossy(&told).contains(&line)
+            });
+        };
+        exchange(&mut steerer, b"SET k v\r\nCLIENT PAUSE 60000 WRITE\r\n", b"+OK\r\n+OK\r\n");
+        for reads in
+            [&b"EVAL_RO \"return redis.call('get', KEYS[1])\" 1 k\r\n"[..], b"MULTI\r\nGET k\r\nEXEC\r\n"]
+        {
+            let mut client = connect(address(server));
+            client.write_all(reads).unwrap();
+            let mut answer = Vec::new();
+            while !answer.ends_with(b"$1\r\nv\r\n") {
+                read_more(&mut client, &mut answer);
+            }
+        }
+        blocked(&mut steerer, 0);
+        let mut waiting = Vec::new();
+        for (number, request) in [
+            &b"SET k w\r\n"[..],
+            b"PUBLISH c m\r\n",
+            b"EVAL \"return 1\" 0\r\n",
+            b"MULTI\r\nSET k x\r\nEXEC\r\n",
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let mut client = connect(address(server));
+            client.write_all(request).unwrap();
+            waiting.push(client);
+            blocked(&mut steerer, number as u32 + 1);
+        }
+        waiting.pop();
+        blocked(&mut steerer, 3);
+        exchange(&mut steerer, b"CLIENT UNPAUSE\r\n", b"+OK\r\n");
+        for (client, answer) in waiting.iter_mut().zip([&b"+OK\r\n"[..], b":0\r\n", b":1\r\n"]) {
+            expect(client, answer);
+        }
+        blocked(&mut steerer, 0);
+    });
+}
+
 #[test]
 fn accesses_of_a_client_that_says_so_do_not_count() {
     on_each(|server| {

@@ -48,9 +48,14 @@ impl Shard {
         found: Option<(Place, Slot)>,
         now: Millis,
     ) -> Outcome<'_> {
-        match found {
-            Some((place, slot)) => self.count_hit(place, slot),
-            None => self.stats.misses.add(1),
+        match (found, writes) {
+            (Some((place, slot)), Writes::Never) => self.count_hit(place, slot),
+            (None, Writes::Never) => self.stats.misses.add(1),
+            // A change counts as neither.
+            (Some((place, slot)), _) => {
+                self.count_access(place, slot, self.segments.item(slot.location()).state());
+            }
+            (None, _) => {}
         }
         let written = if writes == Writes::Never { None } else { written(packed) };
         let span = written.unwrap_or_default();

@@ -28,6 +28,9 @@ impl Shard {
     pub(super) fn delete(&mut self, key: Key<'_>, delete: &Delete, now: Millis) -> Outcome<'_> {
         let Some((place, slot)) = self.find_live(key, now) else {
             self.mark_missing(key.space, key.bytes, key.hash, now);
+            if delete.want_old {
+                self.count_old(false);
+            }
             return Outcome::Miss;
         };
         let at = slot.location();
@@ -42,10 +45,13 @@ impl Shard {
             self.remove(place, slot, key.hash, Cause::Deleted, version);
             if !seen {
                 // The holder of its lease brings a value from before this deletion; without the token it cannot store it.
+                if delete.want_old {
+                    self.count_old(false);
+                }
                 return Outcome::Miss;
             }
             self.stats.deletions.add(1);
-            let old = self.shown(delete.want_old.then_some(at));
+            let old = if delete.want_old { self.told_old(Some(at)) } else { None };
             return Outcome::Deleted { old, version };
         }
         let old = item.header();

@@ -24,21 +24,23 @@ impl Shard {
             if let Some(ticket) = self.ticket(key, read.may_miss()) {
                 return Outcome::Pending(ticket);
             }
-            self.stats.misses.add(1);
+            self.stats.misses.add(u64::from(!read.uncounted));
             return self.vivify(key, read, now);
         };
         let at = slot.location();
         if !self.segments.item(at).is_live(now, self.flushed) {
-            self.count_expired(at);
+            if !read.uncounted {
+                self.count_expired(at);
+            }
             self.forget_expired(place, slot, key.hash);
             return self.vivify(key, read, now);
         }
         let state = self.segments.item(at).state();
         if state & state::PLACEHOLDER != 0 && !read.leases && !read.inspect {
-            self.stats.misses.add(1);
+            self.stats.misses.add(u64::from(!read.uncounted));
             return Outcome::Miss;
         }
-        self.stats.hits.add(1);
+        self.stats.hits.add(u64::from(!read.uncounted));
         let fetched = state & state::FETCHED != 0;
         if !read.peek {
             self.count_access(place, slot, state);
@@ -111,6 +113,12 @@ impl Shard {
         if let Some((place, slot)) = named {
             self.count_access(place, slot, self.segments.item(location).state());
         }
+    }
+
+    /// Counts what a change that tells of the item before it has found.
+    #[cold]
+    pub(super) fn count_old(&self, is_there: bool) {
+        if is_there { &self.stats.hits } else { &self.stats.misses }.add(1);
     }
 
     /// Counts a miss on an expired item.

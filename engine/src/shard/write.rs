@@ -86,7 +86,8 @@ impl Shard {
         }
         if !wanted {
             self.upload_drop(write.value);
-            let old = self.shown(there.filter(|_| write.want_old).map(|(_, slot)| slot.location()));
+            let there = there.map(|(_, slot)| slot.location());
+            let old = if write.want_old { self.told_old(there) } else { None };
             return Outcome::NotStored { old };
         }
         let result = match (write.mode, there) {
@@ -122,11 +123,18 @@ impl Shard {
         match result {
             Ok(stored) => {
                 self.stats.writes.add(1);
-                let old = if want_old { self.shown(stored.old) } else { None };
+                let old = if want_old { self.told_old(stored.old) } else { None };
                 Outcome::Stored { meta: stored.meta, old }
             }
             Err(refusal) => Outcome::Refused(refusal),
         }
+    }
+
+    /// What the answer to a change tells of the item before it, which counts as a read.
+    pub(super) fn told_old(&self, old: Option<u64>) -> Option<Found<'_>> {
+        let old = self.shown(old);
+        self.count_old(old.is_some());
+        old
     }
 
     /// An item that was there, for the answer; a placeholder was none.

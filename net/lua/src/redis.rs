@@ -81,6 +81,8 @@ fn run(frame: &Frame) -> Result<bool, Raise> {
         return Err(Raise::Stopped);
     }
     let is_error = answer.first() == Some(&b'-');
+    // As many arguments as the stack takes leave no room for the answer.
+    frame.set_top(0);
     values::push(frame, &mut answer)?;
     Ok(is_error)
 }

@@ -48,6 +48,11 @@ impl CommandStats {
         });
     }
 
+    /// A call of this command has failed when it was executed.
+    pub(super) fn failed(&self, command: usize) {
+        self.commands[command].failed.add(1);
+    }
+
     /// Those that were asked for.
     pub(super) fn times(&self) -> impl Iterator<Item = CommandTimes> + '_ {
         let all = self.commands.iter().enumerate().map(|(number, command)| CommandTimes {

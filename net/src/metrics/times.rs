@@ -6,7 +6,7 @@ pub struct CommandTimes {
     /// Redis' name of it.
     pub name: &'static str,
     pub calls: u64,
-    /// Calls that were refused as they were read.
+    /// Calls whose answer is an error. The shard that has the key may count it, which has read none.
     pub failed: u64,
     /// Requests that were not called.
     pub rejected: u64,
@@ -19,7 +19,7 @@ pub struct CommandTimes {
 
 impl CommandTimes {
     pub(super) fn is_any(&self) -> bool {
-        self.calls + self.rejected > 0
+        self.calls + self.rejected + self.failed > 0
     }
 
     /// Adds those of another shard.

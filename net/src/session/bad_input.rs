@@ -27,7 +27,10 @@ pub const BAD_INPUTS: [&str; 7] =
 /// Errors that were answered and are not yet counted in the figures.
 #[derive(Debug, Default)]
 pub struct Errors {
-    counts: [u32; BAD_INPUTS.len()],
+    /// Bad input, by kind.
+    pub(crate) counts: [u32; BAD_INPUTS.len()],
+    /// Commands of Redis, by number, that were called and have failed: one for each call.
+    pub(crate) failed: Vec<u8>,
     any: bool,
 }
 
@@ -38,10 +41,17 @@ impl Errors {
         self.any = true;
     }
 
-    /// Gives them out by kind, and starts anew. `None`: there are none.
+    /// The command of this number was called, and its answer is an error. What it says was wrong is counted apart.
+    #[cold]
+    pub(crate) fn add_failed(&mut self, command: u8) {
+        self.failed.push(command);
+        self.any = true;
+    }
+
+    /// Gives them out, and starts anew. `None`: there are none.
     #[inline]
-    pub fn take(&mut self) -> Option<[u32; BAD_INPUTS.len()]> {
-        self.any.then(|| std::mem::take(self).counts)
+    pub fn take(&mut self) -> Option<Errors> {
+        self.any.then(|| std::mem::take(self))
     }
 }
 
@@ -52,9 +62,11 @@ mod tests {
     #[test]
     fn errors_are_given_out_once() {
         let mut errors = Errors::default();
-        assert_eq!(errors.take(), None);
+        assert!(errors.take().is_none());
         [BadInput::Malformed, BadInput::Limit, BadInput::Limit].into_iter().for_each(|what| errors.add(what));
-        assert_eq!(errors.take(), Some([1, 0, 0, 0, 0, 2, 0]));
-        assert_eq!(errors.take(), None);
+        errors.add_failed(7);
+        let taken = errors.take().unwrap();
+        assert_eq!((taken.counts, &taken.failed[..]), ([1, 0, 0, 0, 0, 2, 0], &[7][..]));
+        assert!(errors.take().is_none());
     }
 }

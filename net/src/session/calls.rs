@@ -2,8 +2,13 @@
 
 use torc_engine::stats::Counter;
 
-/// How many commands there are: their table is held against it.
-pub(crate) const COMMANDS: usize = 103;
+/// How many commands there are, with the subcommands of those that have some: their tables are held against it.
+pub(crate) const COMMANDS: usize = 181;
+
+/// The number of none.
+pub(crate) const NO_COMMAND: u8 = u8::MAX;
+
+const _: () = assert!(COMMANDS <= NO_COMMAND as usize);
 
 const WORDS: usize = COMMANDS.div_ceil(u64::BITS as usize);
 

@@ -1,6 +1,7 @@
 //! Answers on their way out: small ones copied together, large values lent.
 
 use super::bad_input::{BadInput, Errors};
+use super::calls::NO_COMMAND;
 use std::collections::VecDeque;
 use torc_engine::bytes::Bytes;
 use torc_engine::segments::Lent;
@@ -40,6 +41,14 @@ impl Output {
     /// Counts an error that is written here as the answer to bad input.
     pub(super) fn count_error(&mut self, what: BadInput) {
         self.errors.add(what);
+    }
+
+    /// Counts an error that is written here as the answer to the command of this number, if it is one.
+    #[cold]
+    pub(super) fn count_failed(&mut self, command: u8) {
+        if command != NO_COMMAND {
+            self.errors.add_failed(command);
+        }
     }
 
     /// Errors that were written since the last call.

@@ -27,6 +27,13 @@ pub struct Part<'a> {
 }
 
 impl Part<'_> {
+    /// Whether it stands behind other parts of a command that changes several keys, and whose answer tells of no value: what becomes of
+    /// these keys can be told together.
+    #[inline]
+    pub fn is_more_of_a_change(&self) -> bool {
+        matches!(self.reply, ReplyKind::Resp(reply) if reply.is_more_of_a_change())
+    }
+
     /// Of a part that may change something: when it is to be answered, and whether it may have been done before.
     pub fn wished(&self) -> Option<(Wish, bool)> {
         let changes = match &self.work {
@@ -36,7 +43,10 @@ impl Part<'_> {
                 work.ends_value()
                     || matches!(
                         work,
-                        Work::Flush { .. } | Work::Databases(_) | Work::Transaction | Work::Script { .. }
+                        Work::Flush { .. }
+                            | Work::Databases(_)
+                            | Work::Transaction { .. }
+                            | Work::Script { .. }
                     )
             }
         };
@@ -76,7 +86,10 @@ pub enum Work<'a> {
     /// It decides no more.
     Unwatch,
     /// What the session has queued is run together: see [`Session::take_transaction`](super::Session::take_transaction).
-    Transaction,
+    Transaction {
+        /// Some of it may change something, or sends a message.
+        changes: bool,
+    },
     /// A command about several keys, which is done as one.
     Joint {
         joint: Joint,

@@ -1,7 +1,7 @@
 //! Bytes that parsing has to make: what a request says in another form than the engine wants it, such as a
 //! key in base64. They live as long as the parts of the turn; almost no request needs any.
 
-use super::calls::{Calls, Fate};
+use super::calls::{Calls, Fate, NO_COMMAND};
 use bumpalo::Bump;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -30,14 +30,14 @@ impl Scratch {
     }
 
     /// Counts a request for the command of this number.
-    pub(crate) fn count(&self, command: usize, fate: Fate) {
+    pub(crate) fn count(&self, command: u8, fate: Fate) {
         self.count_many(command, fate, 1);
     }
 
     /// As [`Scratch::count`], of several or none.
-    pub(crate) fn count_many(&self, command: usize, fate: Fate, requests: u64) {
-        if let Some(calls) = self.calls.as_ref().filter(|_| requests > 0) {
-            calls.add(command, fate, requests);
+    pub(crate) fn count_many(&self, command: u8, fate: Fate, requests: u64) {
+        if let Some(calls) = self.calls.as_ref().filter(|_| requests > 0 && command != NO_COMMAND) {
+            calls.add(usize::from(command), fate, requests);
         }
     }
 
@@ -60,6 +60,13 @@ impl Scratch {
         show(&mut notes);
         let len = (notes.len() - at - 4) as u32;
         notes[at..at + 4].copy_from_slice(&len.to_le_bytes());
+    }
+
+    /// What was noted, with the databases; it is forgotten.
+    pub(crate) fn notes(&self) -> Vec<(u16, Vec<u8>)> {
+        let mut notes = Vec::new();
+        self.take_notes(|database, words| notes.push((database, words.to_vec())));
+        notes
     }
 
     /// Hands out what was noted, and forgets it.

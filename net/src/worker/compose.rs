@@ -33,6 +33,7 @@ impl WorkerState {
         conn.output.prepare(|| self.pool.take());
         let context = context(conn.number, &conn.peer, &conn.local, self.now, &self.view);
         conn.session.compose(reply, key, echo, answer, &context, &mut conn.output);
+        self.count_errors(conn);
     }
 
     /// Composes another shard's answer before its turn.
@@ -48,6 +49,7 @@ impl WorkerState {
         let before = words.len();
         conn.output.apart(words, |out| conn.session.compose(asked.reply, key, echo, answer, &context, out));
         conn.queue.fill_composed(sequence, before, asked.read_ns);
+        self.count_errors(conn);
     }
 
     /// Writes all answers whose turn has come.

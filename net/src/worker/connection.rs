@@ -100,6 +100,10 @@ pub(crate) struct Connection {
     pub(crate) parked: bool,
     /// The transport does not read from it.
     pub(crate) paused: bool,
+    /// The EXEC of the transaction under way, as monitors are to be shown it: its database and words.
+    pub(crate) noted_exec: Option<Box<(u16, Vec<u8>)>>,
+    /// It waits for the end of a pause (CLIENT PAUSE).
+    pub(crate) is_blocked: bool,
     /// What it asks for cannot be lent now, or is not known yet, so its deferred parts are not begun.
     pub(crate) asks_later: bool,
     /// What it has asked last may have to be asked again, so nothing is begun behind it.
@@ -214,6 +218,8 @@ impl Connection {
             slices_under_way: 0,
             parked: false,
             paused: false,
+            noted_exec: None,
+            is_blocked: false,
             asks_later: false,
             asks_alone: false,
             waits_for_tier: false,

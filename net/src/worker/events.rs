@@ -155,6 +155,7 @@ impl WorkerState {
             self.stats.close(CloseReason::Client);
             self.note_goes(id, &conn.peer, CloseReason::Client);
         }
+        self.unblock(&mut conn);
         if std::mem::take(&mut conn.parked) {
             self.stats.parked.subtract(1);
         }

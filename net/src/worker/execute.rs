@@ -15,7 +15,7 @@ use super::tier::DURABILITY;
 use super::upload::UploadPlace;
 use super::view::context;
 use crate::metrics::{CloseReason, CommandClass, OutcomeClass, WorkerStats};
-use crate::session::{Answer, Once, Part, ReplyKind, Wish, Work};
+use crate::session::{About, Answer, Once, Part, ReplyKind, Wish, Work};
 use crate::transport::ConnId;
 use crate::tunables::Pause;
 use torc_engine::Shard;
@@ -29,6 +29,13 @@ pub(crate) struct Prepared {
     pub(crate) hash: u64,
     pub(crate) shard: u16,
     pub(crate) database: u16,
+}
+
+/// Whether what is new may be told behind this part: it belongs to a change of several keys, or to what EXEC runs, whose answers are one,
+/// and that was begun when the news had been told.
+fn is_told_with_others(conn: &Connection, part: &Part<'_>) -> bool {
+    let is_of_exec = conn.in_transaction && !is_step(part) && !matches!(part.work, Work::Transaction { .. });
+    is_of_exec || part.is_more_of_a_change()
 }
 
 impl WorkerState {
@@ -244,6 +251,7 @@ impl WorkerState {
                 }
                 break;
             }
+            self.unblock(conn);
             conn.ahead = conn.ahead.saturating_sub(1);
             self.pool.give(deferred.into_bytes());
         }
@@ -251,11 +259,12 @@ impl WorkerState {
         self.count_errors(conn);
     }
 
+    #[inline]
     pub(super) fn count_errors(&self, conn: &mut Connection) {
-        if let Some(counts) = conn.output.errors().take()
+        if let Some(errors) = conn.output.errors().take()
             && let Some(protocol) = conn.session.protocol()
         {
-            self.stats.errors_answered(protocol, counts);
+            self.stats.errors_answered(protocol, &errors);
         }
     }
 
@@ -273,11 +282,12 @@ impl WorkerState {
         }
         // Keys that are held for it wait no longer than they must.
         if !conn.in_transaction && self.is_paused_for(part) {
+            self.block(conn);
             self.ask_later(conn);
             return false;
         }
         self.write_as(self.number, conn.id);
-        if conn.tracking.is_some() {
+        if conn.tracking.is_some() && !is_told_with_others(conn, part) {
             self.tell_news(Some(conn));
         }
         match &part.work {
@@ -345,7 +355,7 @@ impl WorkerState {
             }
             // It may tell of all shards, and what is behind it must not be done by then.
             Work::Local if conn.in_transaction && !conn.queue.is_empty() => false,
-            Work::Transaction => self.begin_transaction(conn, part, read_ns),
+            Work::Transaction { .. } => self.begin_transaction(conn, part, read_ns),
             Work::Joint { joint, database, words } => {
                 let asked = joint::Asked { joint: *joint, database: *database, words };
                 self.begin_joint(conn, part, asked, read_ns)
@@ -394,19 +404,40 @@ impl WorkerState {
     fn is_paused_for(&self, part: &Part<'_>) -> bool {
         match self.shared.tunables.paused(self.now) {
             None => false,
-            Some(Pause::Changes) => part.wished().is_some(),
+            Some(Pause::Changes) => match part.work {
+                Work::Script { script, .. } => !script.read_only,
+                Work::Transaction { changes } => changes,
+                Work::Messages { about: About::Publish { .. }, .. } => true,
+                _ => part.wished().is_some(),
+            },
             Some(Pause::All) => matches!(
                 part.work,
                 Work::Keyed(_)
                     | Work::Flush { .. }
                     | Work::Databases(_)
-                    | Work::Transaction
+                    | Work::Transaction { .. }
                     | Work::Joint { .. }
                     | Work::Script { .. }
                     | Work::Scan { .. }
                     | Work::ValueEnd
                     | Work::ValueEndWith { .. }
             ),
+        }
+    }
+
+    /// A connection waits for the end of a pause: INFO tells of it.
+    #[cold]
+    fn block(&self, conn: &mut Connection) {
+        if !conn.is_blocked {
+            conn.is_blocked = true;
+            self.stats.blocked.add(1);
+        }
+    }
+
+    pub(super) fn unblock(&self, conn: &mut Connection) {
+        if conn.is_blocked {
+            conn.is_blocked = false;
+            self.stats.blocked.subtract(1);
         }
     }
 

@@ -1,13 +1,23 @@
 //! MONITOR shows clients what all others ask for, `watch` what becomes of items (noted in `notices/`). Nobody who is not monitored pays for more than a look at a flag.
 
 use super::connection::{Connection, Phase};
+use super::script::Shown;
 use super::state::WorkerState;
 use crate::metrics::{CloseReason, CommandClass, OutcomeClass};
 use crate::observed::Sees;
 use crate::session::{Answer, Part, ReplyKind, Scratch, Work, monitor_line};
+use std::fmt::Display;
+use torc_engine::command::Millis;
 
 /// What a client is told when there are as many monitors as may be.
 const MONITORS: &str = "monitors";
+/// In whose name scripts call commands.
+const SCRIPT: &str = "lua";
+
+fn begin_line(now: Millis, database: u16, from: &impl Display, lines: &mut Vec<u8>) {
+    let (seconds, us) = (now / 1000, now % 1000 * 1000);
+    lines.extend_from_slice(format!("+{seconds}.{us:06} [{database} {from}] ").as_bytes());
+}
 
 impl WorkerState {
     /// Lets a client monitor the server, or no more. Who watches events may choose others.
@@ -47,11 +57,16 @@ impl WorkerState {
 
     /// Notes what a connection has asked for: `parts` were parsed, and RESP has noted its own words.
     #[cold]
-    pub(super) fn note_asked(&mut self, conn: &Connection, scratch: &Scratch, parts: &[Part<'_>]) {
-        let (seconds, us) = (self.now / 1000, self.now % 1000 * 1000);
-        let (peer, lines) = (&conn.peer, &mut self.monitoring.lines);
-        scratch.take_notes(|database, words| {
-            lines.extend_from_slice(format!("+{seconds}.{us:06} [{database} {peer}] ").as_bytes());
+    pub(super) fn note_asked(&mut self, conn: &mut Connection, scratch: &Scratch, parts: &[Part<'_>]) {
+        let (now, peer, lines) = (self.now, &conn.peer, &mut self.monitoring.lines);
+        let mut notes = scratch.notes();
+        // EXEC is shown when what it runs has been.
+        let is_exec = matches!(parts.last(), Some(Part { work: Work::Transaction { .. }, .. }));
+        if is_exec {
+            conn.noted_exec = notes.pop().map(Box::new);
+        }
+        notes.iter().for_each(|(database, words)| {
+            begin_line(now, *database, peer, lines);
             lines.extend_from_slice(words);
             lines.extend_from_slice(b"\r\n");
         });
@@ -62,8 +77,34 @@ impl WorkerState {
                 _ => continue,
             };
             let Some(words) = part.reply.words(key, part.echo) else { continue };
-            lines.extend_from_slice(format!("+{seconds}.{us:06} [0 {peer}] ").as_bytes());
+            begin_line(now, 0, peer, lines);
             monitor_line(&words, lines);
+        }
+    }
+
+    /// A transaction has ended, or was refused: shows the EXEC of it.
+    #[inline]
+    pub(super) fn note_exec(&mut self, conn: &mut Connection) {
+        if let Some(exec) = conn.noted_exec.take() {
+            let (database, words) = *exec;
+            begin_line(self.now, database, &conn.peer, &mut self.monitoring.lines);
+            self.monitoring.lines.extend_from_slice(&words);
+            self.monitoring.lines.extend_from_slice(b"\r\n");
+        }
+    }
+
+    /// Notes what a script has called.
+    #[cold]
+    pub(super) fn note_called(&mut self, shown: &Shown) {
+        let (now, lines) = (self.now, &mut self.monitoring.lines);
+        for (database, words) in &shown.calls {
+            begin_line(now, *database, &SCRIPT, lines);
+            lines.extend_from_slice(words);
+            lines.extend_from_slice(b"\r\n");
+        }
+        if shown.more > 0 {
+            begin_line(now, 0, &SCRIPT, lines);
+            lines.extend_from_slice(format!("\"... ({} more commands)\"\r\n", shown.more).as_bytes());
         }
     }
 

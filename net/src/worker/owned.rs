@@ -34,7 +34,9 @@ pub(crate) enum OwnedWork {
     Databases(DatabasesChange),
     Watch,
     Unwatch,
-    Transaction,
+    Transaction {
+        changes: bool,
+    },
     Joint(Joint),
     Script(Script),
     Flush {
@@ -117,7 +119,7 @@ impl OwnedPart {
             Work::Databases(change) => (OwnedWork::Databases(change), &b""[..], &b""[..]),
             Work::Watch { key, .. } => (OwnedWork::Watch, key, &b""[..]),
             Work::Unwatch => (OwnedWork::Unwatch, &b""[..], &b""[..]),
-            Work::Transaction => (OwnedWork::Transaction, &b""[..], &b""[..]),
+            Work::Transaction { changes } => (OwnedWork::Transaction { changes }, &b""[..], &b""[..]),
             Work::Joint { joint, words, .. } => (OwnedWork::Joint(joint), &b""[..], words),
             Work::Script { script, words, .. } => (OwnedWork::Script(script), &b""[..], words),
             Work::Flush { at } => (OwnedWork::Flush { at }, &b""[..], &b""[..]),
@@ -149,7 +151,7 @@ impl OwnedPart {
 
     /// Whether it is done in steps, each when the one before is answered.
     pub(crate) fn is_in_steps(&self) -> bool {
-        matches!(self.work, OwnedWork::Transaction | OwnedWork::Joint(_) | OwnedWork::Script(_))
+        matches!(self.work, OwnedWork::Transaction { .. } | OwnedWork::Joint(_) | OwnedWork::Script(_))
     }
 
     /// Bytes of a value, as a step of something.
@@ -177,7 +179,7 @@ impl OwnedPart {
             OwnedWork::Databases(change) => Work::Databases(change),
             OwnedWork::Watch => Work::Watch { database: self.database, key },
             OwnedWork::Unwatch => Work::Unwatch,
-            OwnedWork::Transaction => Work::Transaction,
+            OwnedWork::Transaction { changes } => Work::Transaction { changes },
             OwnedWork::Joint(joint) => Work::Joint { joint, database: self.database, words: value },
             OwnedWork::Script(script) => Work::Script { script, database: self.database, words: value },
             OwnedWork::Flush { at } => Work::Flush { at },

@@ -167,9 +167,9 @@ impl WorkerState {
 
         let cut = parts.len() >= parts_max || parsed.missing == Parsed::HALTED;
         if self.monitoring.is_on
-            && let Some(conn) = self.connections.take(id)
+            && let Some(mut conn) = self.connections.take(id)
         {
-            self.note_asked(&conn, scratch, &parts[before..]);
+            self.note_asked(&mut conn, scratch, &parts[before..]);
             self.connections.put(conn);
         }
         (parsed, cut)

@@ -43,7 +43,7 @@ impl WorkerState {
         let look = reader.read((command.database, command.key), hash, read, self.now, &mut room);
         let told = match look {
             Ok(look) => {
-                let outcome = self.count_look(look, shard);
+                let outcome = self.count_look(look, shard, !read.uncounted);
                 self.stats.request(CommandClass::of(&command.op), OutcomeClass::of(&outcome));
                 let answer = Answer::Outcome(outcome);
                 match read_ns {
@@ -63,10 +63,10 @@ impl WorkerState {
 
     /// Counts a look at another shard as this shard's own, and notes what its owner has to know of it.
     #[inline]
-    fn count_look<'r>(&mut self, look: Look<'r>, shard: u16) -> Outcome<'r> {
+    fn count_look<'r>(&mut self, look: Look<'r>, shard: u16, counts: bool) -> Outcome<'r> {
         let stats = self.shard.stats();
         if let Look::Hit { found, report, .. } = look {
-            stats.hits.add(1);
+            stats.hits.add(u64::from(counts));
             self.stats.sibling_hits.add(1);
             if let Some(Access { hash, location }) = report
                 && let Some(lane) = self.mail.lane(shard)
@@ -76,10 +76,10 @@ impl WorkerState {
             return Outcome::Item(found);
         }
         self.stats.sibling_misses.add(1);
-        stats.misses.add(1);
+        stats.misses.add(u64::from(counts));
         match look {
-            Look::Expired => stats.misses_expired.add(1),
-            Look::Flushed => stats.misses_flushed.add(1),
+            Look::Expired if counts => stats.misses_expired.add(1),
+            Look::Flushed if counts => stats.misses_flushed.add(1),
             _ => {}
         }
         Outcome::Miss

@@ -25,6 +25,7 @@ mod write;
 pub(crate) use engine::ScriptEngine;
 pub(crate) use homebound::Homebound;
 pub(super) use run::Asked as ScriptAsked;
+pub(super) use overlay::Shown;
 
 use super::owned::OwnedAnswer;
 use crate::metrics::OutcomeClass;
@@ -52,6 +53,8 @@ pub(crate) struct ScriptRun {
     /// Time that attempts have taken which have ended for another key.
     used: Duration,
     changes: Vec<(Key, Change)>,
+    /// It has called a command that only reads.
+    has_read: bool,
     reply: Vec<u8>,
     outcome: OutcomeClass,
 }
@@ -73,6 +76,8 @@ pub(crate) struct Fetched {
     bytes: usize,
     bytes_max: usize,
     failed: Option<OwnedAnswer>,
+    /// The script has ended: what is asked is not for it. Reads are those of its client, who is told of later changes.
+    is_told: bool,
 }
 
 impl Fetched {
@@ -80,10 +85,16 @@ impl Fetched {
         self.bytes
     }
 
+    /// Whether a read is put into the tables of [tracking](super::tracking).
+    pub(super) fn is_told(&self) -> bool {
+        self.is_told
+    }
+
     /// Takes an answer. What was lent for it is to be released.
     pub(super) fn take(&mut self, answer: &Answer<'_>) -> Vec<Lent> {
         let mut lent = Vec::new();
         let item = match answer {
+            Answer::Outcome(Outcome::Item(_)) if self.is_told => None,
             Answer::Outcome(Outcome::Item(found)) => {
                 self.bytes = self.bytes.saturating_add(found.value.len() as usize);
                 if self.bytes > self.bytes_max {

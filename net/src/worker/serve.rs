@@ -134,8 +134,8 @@ impl WorkerState {
         };
         let context = context(0, "", "", self.now, &self.view);
         self.apart.apart(out, |words| reply.compose(tag, (key, echo), &answer, &context, words));
-        if let Some(counts) = self.apart.errors().take() {
-            self.stats.errors_answered(reply.protocol(), counts);
+        if let Some(errors) = self.apart.errors().take() {
+            self.stats.errors_answered(reply.protocol(), &errors);
         }
         Some((AnsweredWith::Words, None))
     }

@@ -233,7 +233,7 @@ impl Connection {
             // A store of one key at a time does none of it.
             Work::Joint { .. } => self.compose(reply, &[], echo, &Answer::Jointly(Jointly::NotDone), now),
             Work::Script { .. } => self.compose(reply, &[], echo, &Answer::Script(b"$-1\r\n"), now),
-            Work::Transaction => self.run_transaction(reply, store, now),
+            Work::Transaction { .. } => self.run_transaction(reply, store, now),
             // Nobody else changes anything.
             Work::Watch { .. }
             | Work::Unwatch

@@ -52,6 +52,15 @@ impl CliArgs {
         if self.rdma { Transport::Rdma } else { self.transport }
     }
 
+    /// How a command is used, if that is all that is asked: no server is needed for it.
+    fn usage(&self) -> Option<String> {
+        match (self.protocol, &self.command[..]) {
+            (Protocol::Native, [verb, help]) if help == "--help" => native::usage(verb),
+            (Protocol::Native, [help]) if help == "help" => Some(native::help()),
+            _ => None,
+        }
+    }
+
     /// What is wanted that carries the native protocol alone.
     fn wants_native(&self) -> Option<&'static str> {
         match self.transport() {
@@ -98,6 +107,10 @@ struct Answered {
 }
 
 pub(crate) fn run(args: &CliArgs) -> Result<ExitCode, Failure> {
+    if let Some(usage) = args.usage() {
+        exit::print(&usage)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let timeout = Duration::from_secs(args.timeout);
     let mut speaker: Box<dyn Speaker> = match args.protocol {
         Protocol::Native => Box::new(native::Native::new(args, timeout)?),

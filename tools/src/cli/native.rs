@@ -163,6 +163,13 @@ struct Command {
     run: Run,
 }
 
+impl Command {
+    /// A line that says how it is used.
+    fn line(&self) -> String {
+        format!("{}\n", format!("{} {}", self.name, self.usage).trim_end())
+    }
+}
+
 const fn command(
     name: &'static str,
     usage: &'static str,
@@ -488,12 +495,13 @@ fn flush(client: &Client, line: &Line<'_>) -> Result<String, Trouble> {
     Ok("flushed\n".into())
 }
 
-fn help() -> String {
-    let mut text = String::new();
-    for command in COMMANDS {
-        text.push_str(format!("{} {}", command.name, command.usage).trim_end());
-        text.push('\n');
-    }
+/// How a command is used, if there is such a one.
+pub(super) fn usage(verb: &str) -> Option<String> {
+    COMMANDS.iter().find(|command| command.name.eq_ignore_ascii_case(verb)).map(Command::line)
+}
+
+pub(super) fn help() -> String {
+    let mut text: String = COMMANDS.iter().map(Command::line).collect();
     text.push_str(
         "TIME is 500ms, 10s, 2m; words are quoted as \"a\\n\\x00\" or 'a b'; exit or Ctrl-D ends\n",
     );

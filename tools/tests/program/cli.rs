@@ -52,6 +52,18 @@ fn native_verbs_do_what_they_say() {
 }
 
 #[test]
+fn how_a_verb_is_used_is_told_without_a_server() {
+    let ask = |arguments: &[&str]| {
+        let output = finish(torc().args(["cli", "--server", "127.0.0.1:1"]).args(arguments));
+        (String::from_utf8_lossy(&output.stdout).into_owned(), output.status.code())
+    };
+    assert_eq!(ask(&["bigkeys", "--help"]), ("bigkeys [COUNT]\n".into(), Some(0)));
+    assert_eq!(ask(&["PING", "--help"]), ("ping\n".into(), Some(0)));
+    assert!(ask(&["help"]).0.contains("bigkeys [COUNT]\n"));
+    assert_ne!(ask(&["nosuch", "--help"]).1, Some(0));
+}
+
+#[test]
 fn wrong_lines_are_errors_with_the_usage() {
     let server = Server::start(&[]);
     for (arguments, part) in [

@@ -73,6 +73,7 @@ const GET: Op<'static> = Op::Read(Read {
     show_old_expiry: false,
     leases: false,
     peek: false,
+    uncounted: false,
     inspect: false,
 });
 

@@ -135,6 +135,33 @@ fn a_new_value_has_not_been_read() {
 }
 
 #[test]
+fn hits_and_misses_are_those_of_reads() {
+    let mut shard = shard();
+    let counted = |shard: &Shard| (shard.stats().hits.read(), shard.stats().misses.read());
+    let write = |want_old, mode| Op::Write(Write { want_old, mode, ..Write::set(b"v") });
+    let delete = |want_old| Op::Delete(Delete { want_old, ..Delete::default() });
+    for (op, hits, misses) in [
+        (write(false, WriteMode::Set), 0, 0),
+        (write(true, WriteMode::Set), 1, 0),
+        (write(true, WriteMode::Add), 1, 0),
+        (Op::Read(Read::default()), 1, 0),
+        (Op::Read(Read { peek: true, ..Read::default() }), 1, 0),
+        (Op::Read(Read::LOOK), 0, 0),
+        (delete(true), 1, 0),
+        (delete(true), 0, 1),
+        (delete(false), 0, 0),
+        (write(true, WriteMode::Replace), 0, 1),
+        (Op::Read(Read::LOOK), 0, 0),
+        (Op::Read(Read::default()), 0, 1),
+    ] {
+        let before = counted(&shard);
+        ask(&mut shard, b"k", op, NOW);
+        let after = counted(&shard);
+        assert_eq!((after.0 - before.0, after.1 - before.1), (hits, misses), "{op:?}");
+    }
+}
+
+#[test]
 fn a_glance_sees_what_a_read_would_and_counts_nothing() {
     let mut shard = shard();
     let glance = |shard: &Shard, now| {

@@ -105,6 +105,18 @@ impl Tried {
     }
 }
 
+/// As many arguments as there may be leave room for the answer.
+#[test]
+fn a_command_takes_as_many_arguments_as_in_redis() {
+    let call = |count: usize| {
+        format!("local a = {{}} for i = 1, {count} do a[i] = 'x' end return redis.call('answer', unpack(a))")
+    };
+    let unknown = "-ERR Unknown Redis command called from script, on @user_script:1.";
+    assert_eq!(Tried::new().run(&call(7_998)), unknown);
+    let too_many = "-ERR user_script:1: too many results to unpack, on @user_script:1.";
+    assert_eq!(Tried::new().run(&call(8_000)), too_many);
+}
+
 /// What Redis 7.0 answers.
 #[test]
 fn replies_and_errors_are_redis_own() {

@@ -189,6 +189,7 @@ fn meta_read(flags: &MetaFlags, now: Millis) -> Read {
         inspect: false,
         peek: flags.has(b'u'),
         decides: false,
+        uncounted: false,
     }
 }
 

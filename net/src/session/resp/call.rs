@@ -71,6 +71,15 @@ pub(super) fn keyed<'a>(key: &'a [u8], op: Op<'a>, kind: Kind) -> Part<'a> {
     part(Work::Keyed(Command { database: 0, key, op }), kind, &[])
 }
 
+/// A part of the command in this row of the table.
+#[inline]
+pub(super) fn named<'a>(mut part: Part<'a>, command: u8) -> Part<'a> {
+    if let ReplyKind::Resp(reply) = &mut part.reply {
+        reply.command = command;
+    }
+    part
+}
+
 /// A part that is answered here.
 pub(super) fn local<'a>(kind: Kind, echo: &'a [u8]) -> Part<'a> {
     part(Work::Local, kind, echo)
@@ -79,5 +88,5 @@ pub(super) fn local<'a>(kind: Kind, echo: &'a [u8]) -> Part<'a> {
 #[inline]
 pub(super) fn part<'a>(work: Work<'a>, kind: Kind, echo: &'a [u8]) -> Part<'a> {
     const ONCE: Option<Once> = None;
-    Part { work, reply: ReplyKind::Resp(RespReplyKind(kind)), echo, once: ONCE }
+    Part { work, reply: ReplyKind::Resp(RespReplyKind::new(kind)), echo, once: ONCE }
 }

@@ -25,7 +25,7 @@ pub(super) fn parts<'a>(call: &Call<'_, 'a>, parts: &mut Vec<Part<'a>>) -> Resul
         let ms = (seconds.unwrap_or_default() * 1000.0).clamp(0.0, SLEEP_MS_MAX) as u64;
         parts.push(part(Work::Sleep { ms }, Kind::Ok, &[]));
     } else if word.eq_ignore_ascii_case(b"OBJECT") && call.len() == 3 {
-        let op = Op::Read(Read { peek: true, ..Read::default() });
+        let op = Op::Read(Read::LOOK);
         parts.push(keyed(call.key(2)?, op, Kind::Object(Fact::All)));
     } else {
         return Ok(false);
@@ -46,6 +46,9 @@ pub(super) fn debug(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
         // What has expired is never told, whether it has been removed or not.
         return compose::simple(out, "OK");
     }
+    if call.is(1, "ERROR") && call.words.len() == 3 {
+        return compose::error(out, call.word(2));
+    }
     if call.is(1, "HELP") && call.words.len() == 2 {
         compose::array(out, HELP.len());
         return HELP.iter().for_each(|line| compose::simple(out, line));
@@ -56,6 +59,8 @@ pub(super) fn debug(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
 
 const HELP: &[&str] = &[
     "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "ERROR <string>",
+    "    Answers with this error, so that clients can try what they do about it.",
     "OBJECT <key>",
     "    Facts of a value.",
     "SET-ACTIVE-EXPIRE <0|1>",

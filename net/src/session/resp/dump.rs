@@ -61,7 +61,7 @@ pub(super) fn restore<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(
     match restored(call, (replace, absolute), parts) {
         // Redis looks for the key before it looks at what is to be stored.
         Err(error) if !replace => {
-            let look = Op::Read(Read { peek: true, ..Read::default() });
+            let look = Op::Read(Read::LOOK);
             parts.push(keyed(key, look, Kind::BusyOr(error)));
             Ok(())
         }

@@ -1,10 +1,10 @@
 //! What several parts of one command come to, and answers that are no result.
 
 use super::errors;
-use super::reply_kind::Kind;
-use super::reply_kind::Position;
+use super::reply_kind::{Position, ReplyKind};
 use crate::session::answer::{Answer, Exec, NotFlushed};
 use crate::session::context::ComposeContext;
+use crate::session::output::Output;
 use crate::session::walk::NotWalked;
 use torc_engine::command::{Outcome, Refusal};
 use torc_proto::resp::compose;
@@ -75,9 +75,15 @@ impl Failure {
         }
     }
 
-    pub(super) fn write(self, kind: Kind, context: &ComposeContext<'_>, out: &mut Vec<u8>) {
+    /// Writes what `reply` is answered then, and counts it. What another shard has to do is not done, so it has not failed.
+    #[cold]
+    pub(super) fn write(self, reply: ReplyKind, context: &ComposeContext<'_>, out: &mut Output) {
+        if !matches!(self, Failure::Moved { .. }) {
+            out.count_failed(reply.command);
+        }
+        let out = out.tail();
         match self {
-            Failure::Refused(refusal) => compose::error(out, errors::refusal(refusal, kind).as_bytes()),
+            Failure::Refused(refusal) => compose::error(out, errors::refusal(refusal, reply.kind).as_bytes()),
             Failure::Moved { slot, shard } => {
                 let (host, port) = context.server.shard_address(shard);
                 compose::error(out, format!("MOVED {slot} {host}:{port}").as_bytes());

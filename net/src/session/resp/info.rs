@@ -119,6 +119,7 @@ fn server(call: &LocalCall<'_>, text: &mut String) {
 pub(crate) const CLIENTS: &[(&str, &str)] = &[
     ("connected_clients", "connections"),
     ("maxclients", "connections_max"),
+    ("blocked_clients", "connections_blocked"),
     ("tracking_clients", "tracking_clients"),
     ("shared_memory_clients", "rings"),
     ("shared_memory_clients_hot", "rings_hot"),
@@ -171,7 +172,6 @@ pub(crate) const STATS: &[(&str, &str)] = &[
 
 fn clients(call: &LocalCall<'_>, text: &mut String) {
     figures(call, text, CLIENTS);
-    line(text, format_args!("blocked_clients:0"));
 }
 
 fn memory(call: &LocalCall<'_>, text: &mut String) {

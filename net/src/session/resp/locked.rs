@@ -58,14 +58,14 @@ impl Session {
         match row_of(frame, arguments) {
             None => turn.error(Error::UnknownCommand, frame),
             Some((index, row)) if !row.takes(arguments.spans.len()) => {
-                turn.scratch.count(index, Fate::Rejected);
+                turn.scratch.count(index as u8, Fate::Rejected);
                 turn.error(Error::WrongArguments(row.name), frame);
             }
             Some((index, row)) if row.flags.contains(&"no_auth") => {
                 self.run(index, row, frame, arguments, turn);
             }
             Some((index, _)) => {
-                turn.scratch.count(index, Fate::Rejected);
+                turn.scratch.count(index as u8, Fate::Rejected);
                 turn.error(Error::NoAuth, frame);
             }
         }

@@ -29,7 +29,7 @@ pub(super) fn parts<'a>(call: &Call<'_, 'a>, parts: &mut Vec<Part<'a>>) -> Resul
         }
     }
     let key = call.key(2)?;
-    let op = Op::Read(Read { peek: true, ..Read::default() });
+    let op = Op::Read(Read::LOOK);
     // The answer counts the key, too.
     parts.push(part(Work::Keyed(Command { database: 0, key, op }), Kind::Object(Fact::Usage), key));
     Ok(true)

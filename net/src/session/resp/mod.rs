@@ -71,27 +71,24 @@ mod watch;
 
 pub(crate) use clients::{ClientFacts, ClientFilter};
 
-const _: () = assert!(table::NAMES.len() == COMMANDS);
+const _: () = assert!(table::NAMES.len() + subcommands::COUNT == COMMANDS);
 
-/// Name of the command with a number.
-pub(crate) fn command_name(number: usize) -> &'static str {
-    table::NAMES[number]
-}
 pub(crate) use connection::REDIS_VERSION;
 pub(crate) use errors::PATTERN_STEPS_MAX;
 pub(in crate::session) use monitor::quote;
 pub use reply::Free;
 pub use reply_kind::ReplyKind;
 pub(crate) use script_calls::NotCalled;
+pub(crate) use subcommands::command_name;
 pub use transaction::Transaction;
 
 use super::answer::Answer;
-use super::calls::{COMMANDS, Fate};
+use super::calls::{COMMANDS, Fate, NO_COMMAND};
 use super::context::ComposeContext;
 use super::messages::Channels;
 use super::output::Output;
 use super::parsing::{Limits, Parsed};
-use super::part::{Part, Work};
+use super::part::{Part, ReplyKind as PartReply, Work};
 use super::protocol::Port;
 use super::push::Push;
 use super::scratch::Scratch;
@@ -126,6 +123,8 @@ pub struct Session {
     caching: Caching,
     /// What is parsed now counts no accesses (CLIENT NO-TOUCH).
     no_touch: bool,
+    /// The command that is parsed now, by its row in the table.
+    command: u8,
     state: State,
     /// The places of arguments, of an unfinished request too.
     arguments: Arguments,
@@ -222,8 +221,8 @@ impl Session {
         let resumed = std::mem::take(&mut self.wanted) > 0;
         let mut turn = Turn::new(scratch, now, limits, parts, parts_max);
         let parsed = self.parse_all(input, resumed, &mut turn);
-        scratch.count_many(table::GET, Fate::Called, turn.gets);
-        scratch.count_many(table::SET, Fate::Called, turn.sets);
+        scratch.count_many(table::GET as u8, Fate::Called, turn.gets);
+        scratch.count_many(table::SET as u8, Fate::Called, turn.sets);
         self.set_database(&mut turn);
         parsed
     }
@@ -314,11 +313,11 @@ impl Session {
             && consumed <= limits.frame_bytes_max;
         match (count, lower_word(name)) {
             (2, GET) if is_usual => {
-                turn.parts.push(call::keyed(key, strings::READ, Kind::Value));
+                turn.parts.push(call::named(call::keyed(key, strings::READ, Kind::Value), table::GET as u8));
                 turn.gets += 1;
             }
             (3, SET) if is_usual => {
-                turn.parts.push(strings::plain_set(key, value));
+                turn.parts.push(call::named(strings::plain_set(key, value), table::SET as u8));
                 turn.sets += 1;
             }
             _ if count > limits.arguments_max => return None,
@@ -331,7 +330,9 @@ impl Session {
     fn any_small<'a>(&mut self, frame: &'a [u8], spans: &[Span], turn: &mut Turn<'_, 'a>) -> usize {
         let mut arguments = std::mem::take(&mut self.arguments);
         arguments.take_small(spans);
+        let from = turn.parts.len();
         let consumed = self.dispatch(frame, &arguments, turn);
+        self.name(&mut turn.parts[from..]);
         self.arguments = arguments;
         consumed
     }
@@ -382,18 +383,31 @@ impl Session {
 
     /// One step. `resumed`: the input ended here before, and has grown.
     fn step<'a>(&mut self, rest: &'a [u8], resumed: bool, turn: &mut Turn<'_, 'a>) -> Progress {
-        match self.state {
+        let from = turn.parts.len();
+        let progress = match self.state {
             State::Request | State::Queueing => self.request(rest, resumed, turn),
             State::Exec | State::Entering { .. } => Progress::Halted,
             State::Locked { refused } => self.locked(rest, refused, turn),
             State::Several(several) => self.go_on(several, rest, turn),
             State::Closed => Progress::Consumed(rest.len()),
             _ => self.stream(rest, turn),
+        };
+        self.name(&mut turn.parts[from..]);
+        progress
+    }
+
+    /// Tells parts whose they are.
+    fn name(&self, parts: &mut [Part<'_>]) {
+        for part in parts {
+            if let PartReply::Resp(reply) = &mut part.reply {
+                reply.command = self.command;
+            }
         }
     }
 
     /// The request at the start of `rest`.
     fn request<'a>(&mut self, rest: &'a [u8], resumed: bool, turn: &mut Turn<'_, 'a>) -> Progress {
+        self.command = NO_COMMAND;
         let mut arguments = std::mem::take(&mut self.arguments);
         let find = if resumed { request::resume } else { request::parse };
         let progress = match find(rest, turn.limits.arguments_max, &mut arguments) {
@@ -454,6 +468,7 @@ impl Session {
     /// Works a whole request off, and says how many of its bytes: less than all if it has a long value.
     fn dispatch<'a>(&mut self, frame: &'a [u8], arguments: &Arguments, turn: &mut Turn<'_, 'a>) -> usize {
         let consumed = frame.len();
+        self.command = NO_COMMAND;
         let row = row_of(frame, arguments);
         if exceeds(row.map(|(_, row)| row), arguments, consumed, consumed, turn.limits) {
             self.close(Error::FrameTooLong, consumed, turn);
@@ -464,7 +479,7 @@ impl Session {
             return consumed;
         };
         if !row.takes(arguments.spans.len()) {
-            turn.scratch.count(index, Fate::Rejected);
+            turn.scratch.count(index as u8, Fate::Rejected);
             self.refuse_arguments(row, frame, turn);
             return consumed;
         }
@@ -473,7 +488,7 @@ impl Session {
                 Guarded::Passes => {}
                 Guarded::Waits => return 0,
                 Guarded::Answered => {
-                    turn.scratch.count(index, Fate::Rejected);
+                    turn.scratch.count(index as u8, Fate::Rejected);
                     return consumed;
                 }
             }
@@ -499,13 +514,20 @@ impl Session {
         arguments: &Arguments,
         turn: &mut Turn<'_, 'a>,
     ) -> usize {
-        turn.scratch.count(index, Fate::Called);
         let call = turn.call(row, frame, arguments);
+        // All numbers are below 256.
+        let row_number = index as u8;
+        self.command = subcommands::number_of(index, call.argument(1));
+        if self.port == Port::Shard && !call.has_one_slot() {
+            turn.scratch.count(self.command, Fate::Rejected);
+            turn.error(Error::CrossSlot, frame);
+            return frame.len();
+        }
+        turn.scratch.count(self.command, Fate::Called);
         if turn.scratch.is_noting() {
             self.note(&call);
         }
         let result = match (row.run, row.values) {
-            _ if self.port == Port::Shard && !call.has_one_slot() => Err(Error::CrossSlot),
             (Run::Parts(parts), _) => parts(&call, turn.parts),
             (Run::Keys(check, _), _) => match check(&call) {
                 Ok(()) => return self.hand_out(&call, 0, turn),
@@ -536,14 +558,11 @@ impl Session {
             }
             (Run::Joint(read, kind), _) => self.joint(&call, (read, kind), turn),
             (Run::Script(script), _) => self.script(&call, script, turn),
-            (Run::Queue(step), _) => {
-                match step {
-                    Queueing::Begin => self.begin_queue(turn),
-                    Queueing::Run => self.end_queue(turn),
-                    Queueing::Drop => self.drop_queue(turn),
-                }
-                Ok(())
-            }
+            (Run::Queue(step), _) => match step {
+                Queueing::Begin => self.begin_queue(turn),
+                Queueing::Run => self.end_queue(turn),
+                Queueing::Drop => self.drop_queue(turn),
+            },
             (Run::Mixed(parts, _), _) => {
                 if let Some(no_touch) = clients::touch(&call) {
                     self.set_database(turn);
@@ -554,29 +573,28 @@ impl Session {
                 }
                 parts(&call, turn.parts).map(|begun| {
                     if !begun {
-                        turn.parts.push(call::local(Kind::Local(index as u8), frame));
+                        turn.parts.push(call::local(Kind::Local(row_number), frame));
                     }
                 })
             }
             (Run::Chooses(_), _) => {
                 self.choose(&call, turn);
-                turn.parts.push(call::local(Kind::Local(index as u8), frame));
+                turn.parts.push(call::local(Kind::Local(row_number), frame));
                 Ok(())
             }
             (Run::Enters(_), _) if self.enter(index, &call, turn) => Ok(()),
             (Run::Enters(_), _) => {
                 self.choose_version(&call);
-                turn.parts.push(call::local(Kind::Local(index as u8), frame));
+                turn.parts.push(call::local(Kind::Local(row_number), frame));
                 Ok(())
             }
-            // The table has fewer than 256 rows.
             _ => {
-                turn.parts.push(call::local(Kind::Local(index as u8), frame));
+                turn.parts.push(call::local(Kind::Local(row_number), frame));
                 Ok(())
             }
         };
         if let Err(error) = result {
-            turn.scratch.count(index, Fate::Failed);
+            turn.scratch.count(self.command, Fate::Failed);
             turn.error(error, frame);
         }
         frame.len()
@@ -658,7 +676,7 @@ impl Session {
                 Guarded::Passes => {}
                 Guarded::Waits => return Some(Progress::Consumed(0)),
                 Guarded::Answered => {
-                    turn.scratch.count(index, Fate::Rejected);
+                    turn.scratch.count(index as u8, Fate::Rejected);
                     self.pass_over(arguments, place);
                     return Some(Progress::Consumed(place.start));
                 }

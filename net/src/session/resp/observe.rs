@@ -125,7 +125,11 @@ fn histogram(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     let mut times = call.context.server.command_times();
     let asked = &call.words[2..];
     times.retain(|times| {
-        asked.is_empty() || asked.iter().any(|name| name.eq_ignore_ascii_case(times.name.as_bytes()))
+        let command = times.name.split('|').next().unwrap_or_default();
+        let is = |asked: &Vec<u8>| {
+            [times.name, command].iter().any(|name| asked.eq_ignore_ascii_case(name.as_bytes()))
+        };
+        asked.is_empty() || asked.iter().any(is)
     });
     compose::map(out, times.len(), client.version);
     for times in times {

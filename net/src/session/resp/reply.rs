@@ -60,14 +60,13 @@ impl Composer {
     /// later answers look.
     #[inline]
     pub(super) fn free(&self, reply: &ReplyKind) -> Option<Free> {
-        (!reply.0.is_bound() && self.client.mute.is_none())
-            .then_some(Free { kind: reply.0, version: self.client.version })
+        (!reply.kind.is_bound() && self.client.mute.is_none()).then_some(self.free_of(*reply))
     }
 
     /// See [`crate::session::Session::compose_usual`].
     #[inline(always)]
     pub(super) fn compose_usual(&self, reply: ReplyKind, answer: &Answer<'_>, out: &mut Output) -> bool {
-        self.client.mute.is_none() && usual(reply.0, answer, out)
+        self.client.mute.is_none() && usual(reply.kind, answer, out)
     }
 
     /// Writes the answer to one part.
@@ -80,37 +79,42 @@ impl Composer {
         out: &mut Output,
     ) {
         if self.client.mute.is_some() {
-            return self.compose_muted(reply.0, (echo, answer), context, out);
+            return self.compose_muted(reply, (echo, answer), context, out);
         }
-        if reply.0.is_bound() {
-            return self.compose_bound(reply.0, echo, answer, context, out);
+        if reply.kind.is_bound() {
+            return self.compose_bound(reply, echo, answer, context, out);
         }
-        Free { kind: reply.0, version: self.client.version }.compose(echo, answer, context, out);
+        self.free_of(reply).compose(echo, answer, context, out);
+    }
+
+    #[inline]
+    fn free_of(&self, reply: ReplyKind) -> Free {
+        Free { reply, version: self.client.version }
     }
 
     /// An answer that depends on others, or on which others depend.
     fn compose_bound(
         &mut self,
-        kind: Kind,
+        reply: ReplyKind,
         echo: &[u8],
         answer: &Answer<'_>,
         context: &ComposeContext<'_>,
         out: &mut Output,
     ) {
         let failure = Failure::of(answer);
-        match kind {
-            Kind::Local(row) => self.local((row, None), echo, context, out),
+        match reply.kind {
+            Kind::Local(row) => self.local((row, None), (echo, reply.command), context, out),
             Kind::Entered(row) => {
                 let entered = self.entered(answer);
-                self.local((row, entered), echo, context, out);
+                self.local((row, entered), (echo, reply.command), context, out);
             }
-            Kind::Element { header, last } => self.element(header, last, answer, failure, context, out),
+            Kind::Element { header, last } => self.element(reply, (header, last), answer, context, out),
             Kind::Count(position) => {
                 let found = matches!(answer, Answer::Outcome(Outcome::Deleted { .. } | Outcome::Item(_)));
                 if let Some(result) = self.gather.add(position, found.into(), failure) {
                     match result {
                         Ok(sum) => compose::integer(out.tail(), sum),
-                        Err(failure) => failure.write(kind, context, out.tail()),
+                        Err(failure) => failure.write(reply, context, out),
                     }
                 }
             }
@@ -119,15 +123,15 @@ impl Composer {
                 compose::simple(out.tail(), "OK");
             }
             Kind::Queued(slot) => self.queued(slot, context, out),
-            Kind::Exec => self.exec(answer, context, out),
+            Kind::Exec => self.exec(reply, answer, context, out),
             Kind::StoredAll(position) | Kind::Watched(position) => {
                 match self.gather.add(position, 1, failure) {
                     Some(Ok(_)) => compose::simple(out.tail(), "OK"),
-                    Some(Err(failure)) => failure.write(kind, context, out.tail()),
+                    Some(Err(failure)) => failure.write(reply, context, out),
                     None => {}
                 }
             }
-            kind => Free { kind, version: self.client.version }.compose_any(echo, answer, context, out),
+            _ => self.free_of(reply).compose_any(echo, answer, context, out),
         }
         if !self.gather.within_command && !self.client.in_transaction {
             self.write_pushes(out);
@@ -138,7 +142,7 @@ impl Composer {
     fn local(
         &mut self,
         asked: (u8, Option<bool>),
-        frame: &[u8],
+        (frame, command): (&[u8], u8),
         context: &ComposeContext<'_>,
         out: &mut Output,
     ) {
@@ -146,6 +150,7 @@ impl Composer {
         self.run(asked, frame, context, out.tail());
         if out.tail().get(start) == Some(&b'-') {
             out.count_error(BadInput::Arguments);
+            out.count_failed(command);
         }
     }
 
@@ -178,12 +183,13 @@ impl Composer {
     /// subscriptions and their messages comes all the same.
     fn compose_muted(
         &mut self,
-        kind: Kind,
+        reply: ReplyKind,
         (echo, answer): (&[u8], &Answer<'_>),
         context: &ComposeContext<'_>,
         out: &mut Output,
     ) {
         let skip = self.client.mute == Some(Mute::Skip);
+        let kind = reply.kind;
         match kind {
             Kind::Exec => self.note_exec(answer, out),
             Kind::Multi => self.client.is_spoilt = false,
@@ -198,7 +204,7 @@ impl Composer {
             _ => None,
         };
         if let Kind::Subscription { .. } | Kind::Unsubscriptions(_) = kind {
-            Free { kind, version: self.client.version }.compose(echo, answer, context, out);
+            self.free_of(reply).compose(echo, answer, context, out);
         }
         if let Some(asked) = asked {
             let mut unsent = Vec::new();
@@ -222,7 +228,7 @@ impl Composer {
             return compose::simple(out.tail(), "QUEUED");
         };
         self.client.is_spoilt = true;
-        Failure::Moved { slot, shard }.write(Kind::Ok, context, out.tail());
+        Failure::Moved { slot, shard }.write(ReplyKind::SILENT, context, out);
     }
 
     /// Whether a queued command was for another shard.
@@ -230,7 +236,13 @@ impl Composer {
         std::mem::take(&mut self.client.is_spoilt)
     }
 
-    fn exec(&mut self, answer: &Answer<'_>, context: &ComposeContext<'_>, out: &mut Output) {
+    fn exec(
+        &mut self,
+        reply: ReplyKind,
+        answer: &Answer<'_>,
+        context: &ComposeContext<'_>,
+        out: &mut Output,
+    ) {
         self.note_exec(answer, out);
         match answer {
             Answer::Exec(Exec::Changed) => match self.client.version {
@@ -241,7 +253,7 @@ impl Composer {
             Answer::Exec(Exec::Ended) => {}
             other => {
                 let failure = Failure::of(other).unwrap_or(Failure::OutcomeUnknown);
-                failure.write(Kind::Exec, context, out.tail());
+                failure.write(reply, context, out);
             }
         }
     }
@@ -262,27 +274,27 @@ impl Composer {
     /// later one is an element.
     fn element(
         &mut self,
-        header: u32,
-        last: bool,
+        reply: ReplyKind,
+        (header, last): (u32, bool),
         answer: &Answer<'_>,
-        failure: Option<Failure>,
         context: &ComposeContext<'_>,
         out: &mut Output,
     ) {
-        let kind = Kind::Element { header, last };
+        let failure = Failure::of(answer);
         if header > 0 {
             self.gather.abandoned = failure.is_some();
             match failure {
                 None => compose::array(out.tail(), header as usize),
-                Some(failure) => failure.write(kind, context, out.tail()),
+                Some(failure) => failure.write(reply, context, out),
             }
         }
         if !self.gather.abandoned {
             match failure {
                 None => {
-                    Free { kind: Kind::Value, version: self.client.version }.single(&[], answer, context, out)
+                    let reply = ReplyKind { kind: Kind::Value, ..reply };
+                    self.free_of(reply).single(&[], answer, context, out);
                 }
-                Some(failure) => failure.write(kind, context, out.tail()),
+                Some(failure) => failure.write(reply, context, out),
             }
             self.gather.within_command = !last;
         }
@@ -320,20 +332,20 @@ impl Composer {
 /// How a part is answered that is a whole command and whose answer depends on no other.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Free {
-    kind: Kind,
+    reply: ReplyKind,
     version: Version,
 }
 
 impl Free {
     #[inline]
     pub fn compose(self, echo: &[u8], answer: &Answer<'_>, context: &ComposeContext<'_>, out: &mut Output) {
-        if !usual(self.kind, answer, out) {
+        if !usual(self.reply.kind, answer, out) {
             self.compose_any(echo, answer, context, out);
         }
     }
 
     fn compose_any(self, echo: &[u8], answer: &Answer<'_>, context: &ComposeContext<'_>, out: &mut Output) {
-        match (self.kind, Failure::of(answer)) {
+        match (self.reply.kind, Failure::of(answer)) {
             (Kind::Ok, _) => compose::simple(out.tail(), "OK"),
             (Kind::Pong, _) => compose::simple(out.tail(), "PONG"),
             (Kind::Message, _) => compose::bulk(out.tail(), echo),
@@ -347,30 +359,35 @@ impl Free {
                 | Kind::Published
                 | Kind::Inspected(_),
                 None,
-            ) => messages::compose(self.kind, echo, answer, self.version, out),
+            ) => messages::compose(self.reply.kind, echo, answer, self.version, out),
             (Kind::Tracking(told), None) => {
                 tracking::compose(told, answer, self.version, out.tail())
-                    .unwrap_or_else(|error| failed(error, echo, out));
+                    .unwrap_or_else(|error| self.fail(error, echo, out));
             }
-            (kind, Some(failure)) => failure.write(kind, context, out.tail()),
+            (_, Some(failure)) => failure.write(self.reply, context, out),
             (_, None) => self.single(echo, answer, context, out),
         }
     }
 
     /// An answer that is no failure.
     fn single(self, echo: &[u8], answer: &Answer<'_>, context: &ComposeContext<'_>, out: &mut Output) {
-        let Free { kind, version } = self;
+        let Free { reply: ReplyKind { kind, command }, version } = self;
         let outcome = match answer {
             Answer::Outcome(outcome) => outcome,
-            Answer::Jointly(jointly) => return done_jointly(kind, *jointly, out),
+            Answer::Jointly(jointly) => return self.done_jointly(*jointly, out),
             Answer::Compared { asked, length, found } => {
                 return compare::write(*asked, (*length, found), version, out.tail());
             }
-            Answer::Script(reply) => return out.tail().extend_from_slice(reply),
+            Answer::Script(reply) => {
+                if reply.first() == Some(&b'-') {
+                    out.count_failed(command);
+                }
+                return out.tail().extend_from_slice(reply);
+            }
             Answer::Walked { count, found } => {
                 return walked::write(kind, (*count, found), version, out.tail());
             }
-            Answer::Scanned { cursor, keys } => return scanned(kind, echo, *cursor, keys, out),
+            Answer::Scanned { cursor, keys } => return self.scanned(echo, *cursor, keys, out),
             _ => return compose::simple(out.tail(), "OK"),
         };
         match (kind, outcome) {
@@ -382,7 +399,7 @@ impl Free {
             },
             (Kind::Value | Kind::StoredOld | Kind::Stored | Kind::NullOr(_), Outcome::Miss)
             | (Kind::Stored, Outcome::NotStored { .. }) => compose::null(out.tail(), version),
-            (Kind::NullOr(error), _) => failed(error, &[], out),
+            (Kind::NullOr(error), _) => self.fail(error, &[], out),
             (Kind::Stored, _) => compose::simple(out.tail(), "OK"),
             (Kind::Range { start, end }, Outcome::Item(found)) => range(found.value, start, end, out),
             (Kind::Range { .. }, _) => compose::bulk(out.tail(), &[]),
@@ -400,10 +417,10 @@ impl Free {
             (Kind::Dump, Outcome::Item(found)) => dump::write(found.value, out),
             (Kind::Dump, _) => compose::null(out.tail(), version),
             (Kind::Restored, Outcome::Stored { .. }) => compose::simple(out.tail(), "OK"),
-            (Kind::BusyOr(error), Outcome::Miss) => failed(error, &[], out),
-            (Kind::Restored | Kind::BusyOr(_), _) => failed(Error::BusyKey, &[], out),
-            (Kind::ErrorElse(_, error), _) => failed(error, &[], out),
-            (Kind::Object(Fact::All), Outcome::Miss) => compose::error(out.tail(), b"ERR no such key"),
+            (Kind::BusyOr(error), Outcome::Miss) => self.fail(error, &[], out),
+            (Kind::Restored | Kind::BusyOr(_), _) => self.fail(Error::BusyKey, &[], out),
+            (Kind::ErrorElse(_, error), _) => self.fail(error, &[], out),
+            (Kind::Object(Fact::All), Outcome::Miss) => self.no_such_key(out),
             (Kind::Object(_), Outcome::Miss) => compose::null(out.tail(), version),
             (Kind::Object(fact), Outcome::Item(found)) => {
                 object::tell(fact, (found, echo.len()), context.now, out.tail())
@@ -423,6 +440,50 @@ impl Free {
             _ => compose::integer(out.tail(), 0),
         }
     }
+
+    /// The answer to a command about several keys.
+    fn done_jointly(self, jointly: Jointly, out: &mut Output) {
+        match (self.reply.kind, jointly) {
+            (Kind::Renamed | Kind::RenamedFlag, Jointly::NoItem) => self.no_such_key(out),
+            (Kind::Renamed, _) => compose::simple(out.tail(), "OK"),
+            (_, Jointly::Length(length)) => compose::integer(out.tail(), signed(length)),
+            (Kind::Combined, Jointly::TooLong) => self.fail(Error::CombinedTooLong, &[], out),
+            (_, Jointly::TooMuch) => self.fail(Error::CombinedTooMuch, &[], out),
+            (_, Jointly::TooLong) => self.fail(Error::ComparedTextTooLong, &[], out),
+            (_, jointly) => compose::integer(out.tail(), (jointly == Jointly::Done).into()),
+        }
+    }
+
+    /// The next cursor and those keys that match.
+    fn scanned(self, pattern: &[u8], cursor: u64, keys: &[u8], out: &mut Output) {
+        let Kind::Keys { pattern: filtered, strings } = self.reply.kind else { return };
+        let mut steps = PATTERN_STEPS_MAX;
+        let mut wanted = Vec::new();
+        for key in words::each(keys).filter(|_| strings) {
+            let matched = if filtered { glob::matches(pattern, key, &mut steps) } else { Some(true) };
+            match matched {
+                Some(true) => wanted.push(key),
+                Some(false) => {}
+                None => return self.fail(Error::PatternTooLong, &[], out),
+            }
+        }
+        let out = out.tail();
+        compose::array(out, 2);
+        compose::bulk(out, itoa::Buffer::new().format(cursor).as_bytes());
+        compose::array(out, wanted.len());
+        wanted.iter().for_each(|key| compose::bulk(out, key));
+    }
+
+    fn no_such_key(self, out: &mut Output) {
+        out.count_failed(self.reply.command);
+        compose::error(out.tail(), b"ERR no such key");
+    }
+
+    /// An error that was found only when the command was executed.
+    fn fail(self, error: Error, frame: &[u8], out: &mut Output) {
+        out.count_failed(self.reply.command);
+        failed(error, frame, out);
+    }
 }
 
 /// Writes what GET and SET are mostly answered. False: it is something else.
@@ -438,21 +499,6 @@ fn usual(kind: Kind, answer: &Answer<'_>, out: &mut Output) -> bool {
         _ => return false,
     }
     true
-}
-
-/// The answer to a command about several keys.
-fn done_jointly(kind: Kind, jointly: Jointly, out: &mut Output) {
-    match (kind, jointly) {
-        (Kind::Renamed | Kind::RenamedFlag, Jointly::NoItem) => {
-            compose::error(out.tail(), b"ERR no such key")
-        }
-        (Kind::Renamed, _) => compose::simple(out.tail(), "OK"),
-        (_, Jointly::Length(length)) => compose::integer(out.tail(), signed(length)),
-        (Kind::Combined, Jointly::TooLong) => failed(Error::CombinedTooLong, &[], out),
-        (_, Jointly::TooMuch) => failed(Error::CombinedTooMuch, &[], out),
-        (_, Jointly::TooLong) => failed(Error::ComparedTextTooLong, &[], out),
-        (_, jointly) => compose::integer(out.tail(), (jointly == Jointly::Done).into()),
-    }
 }
 
 /// An error that the session has found itself.
@@ -563,26 +609,6 @@ fn expiry(clock: Clock, meta: &Meta, now: Millis) -> i64 {
     signed(if clock.seconds { millis.saturating_add(500) / 1000 } else { millis })
 }
 
-/// The next cursor and those keys that match.
-fn scanned(kind: Kind, pattern: &[u8], cursor: u64, keys: &[u8], out: &mut Output) {
-    let Kind::Keys { pattern: filtered, strings } = kind else { return };
-    let mut steps = PATTERN_STEPS_MAX;
-    let mut wanted = Vec::new();
-    for key in words::each(keys).filter(|_| strings) {
-        let matched = if filtered { glob::matches(pattern, key, &mut steps) } else { Some(true) };
-        match matched {
-            Some(true) => wanted.push(key),
-            Some(false) => {}
-            None => return failed(Error::PatternTooLong, &[], out),
-        }
-    }
-    let out = out.tail();
-    compose::array(out, 2);
-    compose::bulk(out, itoa::Buffer::new().format(cursor).as_bytes());
-    compose::array(out, wanted.len());
-    wanted.iter().for_each(|key| compose::bulk(out, key));
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -620,6 +646,6 @@ mod tests {
 
     #[test]
     fn a_part_keeps_little_for_its_answer() {
-        assert!(size_of::<ReplyKind>() <= 32, "{}", size_of::<ReplyKind>());
+        assert!(size_of::<ReplyKind>() <= 40, "{}", size_of::<ReplyKind>());
     }
 }

@@ -1,6 +1,8 @@
 //! With which kind of reply a part is answered: plain data that is kept with the part.
 
+use super::command_name;
 use super::error::Error;
+use crate::session::calls::{COMMANDS, NO_COMMAND};
 use crate::session::messages::{Channels, Inspect};
 use crate::session::walk::Over;
 
@@ -17,12 +19,21 @@ pub(super) enum OfTracking {
 }
 
 /// How a part is answered.
-#[derive(Debug, Clone, Copy)]
-pub struct ReplyKind(pub(super) Kind);
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ReplyKind {
+    pub(super) kind: Kind,
+    /// The command, by its row in the table, if it is known: errors are counted by it.
+    pub(super) command: u8,
+}
 
 impl ReplyKind {
     /// There is no answer.
-    pub(crate) const SILENT: ReplyKind = ReplyKind(Kind::Silent);
+    pub(crate) const SILENT: ReplyKind = ReplyKind::new(Kind::Silent);
+
+    /// Of no command yet.
+    pub(super) const fn new(kind: Kind) -> ReplyKind {
+        ReplyKind { kind, command: NO_COMMAND }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -138,9 +149,15 @@ pub(super) enum Kind {
 }
 
 impl ReplyKind {
+    /// See [`crate::session::Part::is_more_of_a_change`].
+    #[inline]
+    pub(in crate::session) fn is_more_of_a_change(&self) -> bool {
+        matches!(self.kind, Kind::StoredAll(Position { first: false, .. }))
+    }
+
     /// Whether the echo is the whole request.
     pub(in crate::session) fn is_whole(&self) -> bool {
-        matches!(self.0, Kind::Local(_) | Kind::Entered(_))
+        matches!(self.kind, Kind::Local(_) | Kind::Entered(_))
     }
 
     /// The words of such a request; what it says of passwords is left out.
@@ -153,9 +170,17 @@ impl ReplyKind {
         words
     }
 
-    /// The commonest command that is answered so.
+    /// The command, or the commonest one that is answered so.
     pub(in crate::session) fn verb(&self) -> &'static str {
-        match self.0 {
+        let named = Some(usize::from(self.command)).filter(|command| *command < COMMANDS);
+        named.map_or_else(|| self.kind.verb(), command_name)
+    }
+}
+
+impl Kind {
+    /// The commonest command that is answered so.
+    fn verb(self) -> &'static str {
+        match self {
             Kind::Value => "get",
             Kind::Range { .. } => "getrange",
             Kind::Length => "strlen",

@@ -58,7 +58,7 @@ impl Session {
         self.composer.set_version(if resp3 { Version::Resp3 } else { Version::Resp2 });
     }
 
-    /// Appends all parts of a command that a script calls.
+    /// Appends all parts of a command that a script calls. Says whether it only reads.
     ///
     /// # Errors
     /// [`NotCalled`].
@@ -69,7 +69,7 @@ impl Session {
         (now, limits): (Millis, &Limits),
         parts: &mut Vec<Part<'a>>,
         may_change: bool,
-    ) -> Result<(), NotCalled> {
+    ) -> Result<bool, NotCalled> {
         let mut arguments = std::mem::take(&mut self.arguments);
         let found = match request::parse(frame, usize::MAX / 16, &mut arguments) {
             Step::Complete { .. } => row_of(frame, &arguments).ok_or(NotCalled::Unknown),
@@ -86,6 +86,7 @@ impl Session {
                 consumed += more;
             }
             self.set_database(&mut turn);
+            row.flags.contains(&"readonly")
         });
         self.put_back(arguments);
         result

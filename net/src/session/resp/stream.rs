@@ -9,6 +9,7 @@ use super::reply_kind::Kind;
 use super::row::{Row, Run, Values};
 use super::storage::Storage;
 use super::strings::set_kind;
+use super::subcommands::number_of;
 use super::turn::Turn;
 use super::{Progress, Session};
 use crate::session::calls::Fate;
@@ -77,7 +78,8 @@ impl Session {
         Place { index, start, len }: Place,
         turn: &mut Turn<'_, 'a>,
     ) {
-        turn.scratch.count(command, Fate::Called);
+        self.command = number_of(command, &[]);
+        turn.scratch.count(self.command, Fate::Called);
         let spans = arguments.spans.get(..index).unwrap_or_default();
         let behind = arguments.announced.saturating_sub(index + 1);
         let (scratch, now, limits) = (turn.scratch, turn.now, turn.limits);
@@ -87,7 +89,7 @@ impl Session {
         }
         match storage(&call, len) {
             Err(error) => {
-                turn.scratch.count(command, Fate::Failed);
+                turn.scratch.count(self.command, Fate::Failed);
                 turn.error(error, &frame[..start]);
                 self.pass_over(arguments, Place { index, start, len });
             }

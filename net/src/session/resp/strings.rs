@@ -20,6 +20,7 @@ pub(super) const READ: Op<'static> = Op::Read(Read {
     inspect: false,
     peek: false,
     decides: false,
+    uncounted: false,
 });
 
 type Parts<'p, 'a> = &'p mut Vec<Part<'a>>;
@@ -97,7 +98,7 @@ pub(super) fn store_one<'a>(
     }
     let value = call.argument(value_index);
     if storage.offset.is_some() && value.is_empty() {
-        parts.push(keyed(storage.key, Op::Read(Read { peek: true, ..Read::default() }), Kind::Length));
+        parts.push(keyed(storage.key, Op::Read(Read::LOOK), Kind::Length));
         return Ok(());
     }
     storage.fits(value.len() as u64, call.limits)?;

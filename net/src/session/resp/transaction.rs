@@ -36,6 +36,8 @@ pub(super) struct Queue {
     /// Their requests, each an array.
     frames: Vec<u8>,
     commands: u32,
+    /// One of them may change something, or sends a message.
+    changes: bool,
     /// A command could not be queued.
     is_spoilt: bool,
     /// Not all commands are about the keys that they name, and about nothing else.
@@ -129,31 +131,32 @@ impl Transaction {
 
 impl Session {
     /// MULTI.
-    pub(super) fn begin_queue(&mut self, turn: &mut Turn<'_, '_>) {
+    pub(super) fn begin_queue(&mut self, turn: &mut Turn<'_, '_>) -> Result<(), Error> {
         if self.queue.is_some() {
-            return turn.error(Error::NestedMulti, &[]);
+            return Err(Error::NestedMulti);
         }
         self.queue = Some(Box::default());
         self.state = State::Queueing;
         turn.parts.push(call::local(Kind::Multi, &[]));
+        Ok(())
     }
 
     /// EXEC.
-    pub(super) fn end_queue(&mut self, turn: &mut Turn<'_, '_>) {
-        if self.queue.is_none() {
-            return turn.error(Error::ExecWithoutMulti, &[]);
-        }
+    pub(super) fn end_queue(&mut self, turn: &mut Turn<'_, '_>) -> Result<(), Error> {
+        let Some(queue) = &self.queue else { return Err(Error::ExecWithoutMulti) };
         self.state = State::Exec;
-        turn.parts.push(part(Work::Transaction, Kind::Exec, &[]));
+        turn.parts.push(part(Work::Transaction { changes: queue.changes }, Kind::Exec, &[]));
+        Ok(())
     }
 
     /// DISCARD.
-    pub(super) fn drop_queue(&mut self, turn: &mut Turn<'_, '_>) {
+    pub(super) fn drop_queue(&mut self, turn: &mut Turn<'_, '_>) -> Result<(), Error> {
         if self.queue.take().is_none() {
-            return turn.error(Error::DiscardWithoutMulti, &[]);
+            return Err(Error::DiscardWithoutMulti);
         }
         self.state = State::Request;
         turn.parts.push(part(Work::Unwatch, Kind::Ok, &[]));
+        Ok(())
     }
 
     /// Between requests: whether they are queued.
@@ -170,11 +173,11 @@ impl Session {
         }
         let Some((index, row)) = row else { return self.spoil(Error::UnknownCommand, frame, turn) };
         if !row.takes(arguments.spans.len()) {
-            turn.scratch.count(index, Fate::Rejected);
+            turn.scratch.count(index as u8, Fate::Rejected);
             return self.refuse_arguments(row, frame, turn);
         }
         if row.name == "watch" {
-            turn.scratch.count(index, Fate::Rejected);
+            [Fate::Called, Fate::Failed].into_iter().for_each(|fate| turn.scratch.count(index as u8, fate));
             return turn.error(Error::WatchInMulti, &[]);
         }
         if row.is_run_in_queue() {
@@ -187,7 +190,7 @@ impl Session {
         match self.queued(row, frame, arguments, turn) {
             Ok(slot) => turn.parts.push(call::local(Kind::Queued(slot), &[])),
             Err(error) => {
-                turn.scratch.count(index, Fate::Rejected);
+                turn.scratch.count(index as u8, Fate::Rejected);
                 self.spoil(error, frame, turn);
             }
         }
@@ -240,6 +243,9 @@ impl Session {
         }
         queue.commands += 1;
         queue.is_manifold |= !row.is_about_keys(arguments.spans.len());
+        queue.changes |= row.flags.contains(&"write")
+            || matches!(row.run, Run::Script(script) if !script.read_only)
+            || matches!(row.name, "publish" | "spublish");
         match words {
             Some(words) => compose::request(&mut queue.frames, &words),
             None => queue.frames.extend_from_slice(frame),

@@ -17,6 +17,8 @@ use torc_engine::words;
 
 /// The longest that all values of BITOP may be together: a month of days, each as long as may be. Keys are held until all are taken.
 const TOGETHER_BYTES_MAX: u64 = 32 * bits::BYTES_MAX;
+/// Words that are compared at once before somebody looks at the clock: about a millisecond.
+const WORDS_AT_ONCE: isize = 1 << 20;
 /// What a key costs of a turn beside its bytes.
 const KEY_COST: usize = 64;
 
@@ -183,14 +185,22 @@ impl Gathering {
         if let Gathered::Compared(comparison) = &mut self.what { Some(comparison) } else { None }
     }
 
-    /// All that was gathered, compared: how the command ends, and what was found.
-    pub(in crate::worker) fn compared_at_once(mut self) -> (OwnedAnswer, Vec<u8>) {
+    /// All that was gathered, compared: how the command ends, and what was found. `None`: `is_over` has said so.
+    pub(in crate::worker) fn compared_at_once(
+        mut self,
+        mut is_over: impl FnMut() -> bool,
+    ) -> Option<(OwnedAnswer, Vec<u8>)> {
         self.begin_comparison();
         if let Some(comparison) = self.comparison() {
-            let mut words = isize::MAX;
-            while !comparison.go_on(&mut words) {}
+            let mut words = WORDS_AT_ONCE;
+            while !comparison.go_on(&mut words) {
+                if is_over() {
+                    return None;
+                }
+                words = WORDS_AT_ONCE;
+            }
         }
-        self.into_compared()
+        Some(self.into_compared())
     }
 
     /// All that was gathered, combined.

@@ -117,7 +117,10 @@ impl WorkerState {
         let mut looks = VecDeque::new();
         for (place, (database, key)) in asked.keys().enumerate() {
             if asks_all || is_item(place) {
-                let op = Op::Read(Read { peek: !is_item(place), decides: true, ..Read::default() });
+                let mut read = if is_item(place) { Read::default() } else { Read::LOOK };
+                read.decides = true;
+                read.uncounted |= matches!(asked.joint, Joint::Copy { removes: true, .. });
+                let op = Op::Read(read);
                 looks.push_back(self.step_part(Work::Keyed(Command { database, key, op }), read_ns));
             }
         }

@@ -3,7 +3,7 @@
 #[cfg(test)]
 use super::known::Known;
 use super::known::{Item, Key};
-use super::overlay::Overlay;
+use super::overlay::{Overlay, Shown};
 use super::run::Asked;
 use super::{MEMORY, ScriptRun, TIME};
 use crate::metrics::OutcomeClass;
@@ -12,6 +12,7 @@ use crate::session::{Limits, Port};
 use crate::worker::bug::Bug;
 use crate::worker::owned::OwnedAnswer;
 use crate::worker::state::WorkerState;
+use std::time::Instant;
 use torc_lua::{Ended, Invocation, Limits as TimeAndMemory, Stop};
 
 impl WorkerState {
@@ -55,6 +56,9 @@ impl WorkerState {
             bytes_max: limits.memory_bytes,
             answer_bytes: 0,
             may_change: run.may_change,
+            ends: Instant::now() + limits.time,
+            has_read: false,
+            shown: self.monitoring.is_on.then(Shown::default),
             published: Vec::new(),
             published_bytes: 0,
             wanted: Vec::new(),
@@ -63,9 +67,12 @@ impl WorkerState {
             true => engine.lua.run(&mut overlay, &invocation, &mut run.reply),
             false => Ended::Stopped(Stop::Memory),
         };
-        let Overlay { wanted, published, .. } = overlay;
+        let Overlay { wanted, published, shown, has_read, .. } = overlay;
+        run.has_read = has_read;
         if let Ended::Stopped(Stop::Host) = ended {
             run.used += engine.lua.since();
+        } else if let Some(shown) = shown {
+            self.note_called(&shown);
         }
         if engine.store.stats().segments_evicted.read() != evicted {
             // Something that it has written is lost.

@@ -1,7 +1,7 @@
 //! The keys of a script, and what becomes of them.
 
 use std::collections::HashMap;
-use torc_engine::command::{Body, Delete, Expire, ExpireCondition, Expiry, Meta, Op, Write, WriteMode};
+use torc_engine::command::{Body, Delete, Expire, ExpireCondition, Expiry, Meta, Op, Read, Write, WriteMode};
 
 /// A key with its database.
 pub(super) type Key = (u16, Box<[u8]>);
@@ -127,6 +127,8 @@ pub(super) enum Change {
     Write(Item),
     Expire(Expiry),
     Delete,
+    /// None: its shard remembers to tell the client of later ones.
+    Look,
     /// Subscribers get a message: the key is the name of their channel.
     Publish {
         sharded: bool,
@@ -144,13 +146,18 @@ impl Change {
                 Op::Expire(Expire { expiry: *expiry, condition: ExpireCondition::Always, leases: false })
             }
             Change::Delete => Op::Delete(Delete::default()),
+            Change::Look => Op::Read(Read::LOOK),
             Change::Publish { .. } => return None,
         })
     }
 
-    /// Whether it is a value that is received in slices.
-    pub(super) fn is_long(&self, value_bytes_inline: usize) -> bool {
-        matches!(self, Change::Write((_, value)) if value.len() > value_bytes_inline)
+    /// Whether it may have to wait for room, so that its key has to be held: a value that is received in slices. So has one that is
+    /// looked at, for its answer.
+    pub(super) fn may_wait(&self, value_bytes_inline: usize) -> bool {
+        match self {
+            Change::Write((_, value)) => value.len() > value_bytes_inline,
+            change => matches!(change, Change::Look),
+        }
     }
 
     /// A write without its value.
@@ -164,7 +171,7 @@ impl Change {
         match self {
             Change::Write((_, value)) => value,
             Change::Publish { message, .. } => message,
-            Change::Expire(_) | Change::Delete => &[],
+            Change::Expire(_) | Change::Delete | Change::Look => &[],
         }
     }
 }

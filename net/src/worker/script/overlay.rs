@@ -6,6 +6,7 @@ use crate::session::{
 };
 use crate::worker::joint::Asked;
 use crate::worker::view::{View, context};
+use std::time::Instant;
 use torc_engine::Shard;
 use torc_engine::command::{
     Command, Delete, Expiry, Found, Meta, Millis, Op, Outcome, Read, Refusal, Value, Write,
@@ -15,8 +16,33 @@ use torc_proto::resp::compose;
 
 /// Memory for answers that stays for the next one, at most.
 const ANSWER_BYTES_KEPT: usize = 64 << 10;
+/// Most that monitors are shown of the commands that a script calls, bytes: who takes its lines is not to be cut off by one script.
+pub(super) const SHOWN_BYTES_MAX: usize = 64 << 10;
 /// What a message takes beside its bytes.
 const MESSAGE_BYTES: usize = 64;
+
+/// The commands that a script has called, as they are shown.
+#[derive(Debug, Default)]
+pub(in crate::worker) struct Shown {
+    /// The databases and words of the first ones.
+    pub(in crate::worker) calls: Vec<(u16, Vec<u8>)>,
+    bytes: usize,
+    /// How many more there were.
+    pub(in crate::worker) more: u64,
+}
+
+impl Shown {
+    fn take(&mut self, scratch: &Scratch) {
+        scratch.take_notes(|database, words| {
+            self.bytes += words.len();
+            if self.bytes > SHOWN_BYTES_MAX {
+                self.more += 1;
+            } else {
+                self.calls.push((database, words.to_vec()));
+            }
+        });
+    }
+}
 
 /// The host of a script that runs.
 pub(super) struct Overlay<'o> {
@@ -28,12 +54,18 @@ pub(super) struct Overlay<'o> {
     pub(super) now: Millis,
     pub(super) known: &'o mut Known,
     pub(super) may_change: bool,
+    /// When it has run for as long as it may.
+    pub(super) ends: Instant,
+    /// It has called a command that only reads.
+    pub(super) has_read: bool,
     pub(super) bytes_max: usize,
     /// Bytes of values in the answer of the command under way.
     pub(super) answer_bytes: usize,
     /// Messages that it has sent: they go when it has ended.
     pub(super) published: Vec<(Key, Change)>,
     pub(super) published_bytes: usize,
+    /// What monitors are shown of its commands, if there are any.
+    pub(super) shown: Option<Shown>,
     /// Keys that it has named and may not use yet: it is to begin again with them.
     pub(super) wanted: Vec<Key>,
 }
@@ -217,7 +249,7 @@ fn resp_reply(part: &Part<'_>) -> resp::ReplyKind {
 
 /// What a key has in a store.
 pub(super) fn item_in(store: &mut Shard, (database, key): (u16, &[u8]), now: Millis) -> Option<Item> {
-    let read = Read { peek: true, ..Read::default() };
+    let read = Read::LOOK;
     let hash = store.key_hash(key);
     match store.execute(&Command { database, key, op: Op::Read(read) }, hash, now) {
         Outcome::Item(found) => Some(copy_of(&found)),
@@ -238,17 +270,25 @@ pub(super) fn copy_of(found: &Found<'_>) -> Item {
 impl Host for Overlay<'_> {
     fn call(&mut self, request: &[u8], _: usize, resp3: bool, answer: &mut Vec<u8>) -> Result<(), Stop> {
         let (scratch, mut parts) = (Scratch::default(), Vec::new());
+        scratch.set_noting(self.shown.is_some());
         self.session.set_version(resp3);
         let parsed =
             self.session.parse_call(request, &scratch, (self.now, self.limits), &mut parts, self.may_change);
-        let checked = parsed.and_then(|()| parts.iter().try_for_each(|part| self.check_keys(part)));
-        if let Err(why) = checked {
-            compose::error(answer, why.words());
-            return Ok(());
-        }
+        let checked = parsed.and_then(|only_reads| {
+            parts.iter().try_for_each(|part| self.check_keys(part)).map(|()| only_reads)
+        });
+        let only_reads = match checked {
+            Ok(only_reads) => only_reads,
+            Err(why) => {
+                compose::error(answer, why.words());
+                return Ok(());
+            }
+        };
         if !self.wanted.is_empty() {
             return Err(Stop::Host);
         }
+        self.has_read |= only_reads;
+        self.shown.iter_mut().for_each(|shown| shown.take(&scratch));
         self.answer_bytes = 0;
         let done = parts.iter().try_for_each(|part| self.do_part(part));
         // Of one that is stopped, too: else it would stand before the answer of the next.

@@ -1,7 +1,7 @@
 //! How a script goes on, at the shard that its client speaks to.
 
 use super::copies::outcome_of;
-use super::known::{Key, Known};
+use super::known::{Change, Key, Known};
 use super::{Fetched, ScriptRun, Step};
 use crate::metrics::{CommandClass, OutcomeClass};
 use crate::session::{Answer, Part, Port, ReplyKind, Script as Named, Work};
@@ -124,6 +124,7 @@ impl WorkerState {
             attempts: 0,
             used: Duration::ZERO,
             changes: Vec::new(),
+            has_read: false,
             reply: Vec::new(),
             outcome: OutcomeClass::Refused,
         })
@@ -218,7 +219,8 @@ impl WorkerState {
         if let Some(why) = self.stopped_for_good(ended) {
             return Progress::Ends(why);
         }
-        conn.fetched = Some(Box::default());
+        run.changes.splice(0..0, looks_told(conn, run));
+        conn.fetched = Some(Box::new(Fetched { is_told: true, ..Fetched::default() }));
         run.step = Step::Write(0, 0);
         Progress::Goes
     }
@@ -247,5 +249,14 @@ impl WorkerState {
         wanted.iter().for_each(|(database, key)| run.known.add(*database, key));
         run.step = Step::Hold;
         Progress::Goes
+    }
+}
+
+/// Looks at the keys of a script that has read, if its client keeps copies: by these their shards remember to tell it. Nobody changes
+/// them meanwhile; and they come before the script's own changes, which the client is told then, as these may have come behind the reads.
+fn looks_told(conn: &Connection, run: &ScriptRun) -> Vec<(Key, Change)> {
+    match conn.tracking.as_ref().is_some_and(|tracking| run.has_read && tracking.reads()) {
+        true => run.known.keys().map(|key| (key.clone(), Change::Look)).collect(),
+        false => Vec::new(),
     }
 }

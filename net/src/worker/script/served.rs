@@ -160,7 +160,7 @@ impl WorkerState {
         // A publisher is answered when all shards have given its message to their clients.
         let has_to_wait = |change: &Change| match change {
             Change::Publish { .. } => are_heard(),
-            change => change.is_long(inline),
+            change => change.may_wait(inline),
         };
         !run.changes.iter().any(|(_, change)| has_to_wait(change))
     }

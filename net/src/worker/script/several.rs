@@ -6,6 +6,7 @@ use crate::session::{IfThere, Joint, Jointly};
 use crate::worker::joint::Asked;
 use crate::worker::joint::gather::Gathering;
 use crate::worker::owned::OwnedAnswer;
+use std::time::Instant;
 use torc_engine::command::{Command, Delete, Expiry, Meta, Op, Outcome, Read};
 use torc_lua::Stop;
 
@@ -61,9 +62,12 @@ impl Overlay<'_> {
             while let Some(lent) = gathering.take_lent() {
                 self.store.release(lent);
             }
+            if self.is_over() {
+                return Err(Stop::Time);
+            }
         }
         if let Joint::Compare(_) = asked.joint {
-            return Ok(gathering.compared_at_once());
+            return gathering.compared_at_once(|| self.is_over()).ok_or(Stop::Time);
         }
         let Some(value) = gathering.combined_at_once() else {
             return Ok((OwnedAnswer::OutcomeUnknown, Vec::new()));
@@ -76,6 +80,11 @@ impl Overlay<'_> {
             }
         }
         Ok((OwnedAnswer::Jointly(Jointly::Length(length)), Vec::new()))
+    }
+
+    /// Whether the script has run for as long as it may: commands that take long look at the clock themselves.
+    fn is_over(&self) -> bool {
+        Instant::now() >= self.ends
     }
 
     fn set_all(

@@ -30,6 +30,9 @@ impl WorkerState {
             || self.mail.is_alone()
             || self.tier.is_some()
             || conn.is_of_one_shard()
+            // What it reads is noted for its client; what it calls is shown, and once.
+            || conn.tracking.is_some()
+            || self.monitoring.is_on
             || part.once.is_some()
             || asked.words.len() > WORDS_BYTES_MAX
         {

@@ -19,7 +19,7 @@ impl WorkerState {
         read_ns: u64,
     ) -> Progress {
         let inline = self.settings.limits.value_bytes_inline;
-        if !run.is_held && run.changes.iter().any(|(_, change)| change.is_long(inline)) {
+        if !run.is_held && run.changes.iter().any(|(_, change)| change.may_wait(inline)) {
             // It may have to wait for room. Nobody has had a turn since it has run, so the keys are free.
             match self.hold_alone(conn, || run.known.named()) {
                 Progress::Goes => run.is_held = true,

@@ -58,6 +58,11 @@ impl Tracking {
         self.wanted.tracked(self.is_broken)
     }
 
+    /// Whether its client wants to be told of what it reads now.
+    pub(super) fn reads(&self) -> bool {
+        self.wanted.reads()
+    }
+
     fn is_by_prefixes(&self) -> bool {
         self.wanted.mode.which == Which::Prefixes
     }

@@ -129,14 +129,17 @@ impl WorkerState {
         (end < Millis::MAX).then(|| Duration::from_millis(end.saturating_sub(self.now)))
     }
 
-    /// Whether a connection's read is put into the table. Steps are no reads of the client's, but for those of a command that only reads.
+    /// Whether a connection's read is put into the table. Steps are no reads of the client's, but for those of a command that only reads,
+    /// and those that a script ends with.
     pub(in crate::worker) fn tracks(
         &self,
         conn: &Connection,
         command: &Command<'_>,
         is_step: bool,
     ) -> Tracks {
-        let is_step = is_step && conn.joint.as_ref().is_none_or(|run| !run.only_reads());
+        let is_step = is_step
+            && conn.joint.as_ref().is_none_or(|run| !run.only_reads())
+            && conn.fetched.as_ref().is_none_or(|fetched| !fetched.is_told());
         match &conn.tracking {
             Some(tracking) if tracking.wanted.reads() && !is_step && !command.op.changes() => {
                 if tracking.wanted.mode.no_loop { Tracks::NotOwn } else { Tracks::Yes }

@@ -73,6 +73,7 @@ impl WorkerState {
             self.shard.hold_readers(false);
         }
         self.release_all(conn, &running);
+        self.note_exec(conn);
         self.stats.request(CommandClass::Transaction, OutcomeClass::Done);
         self.finish(conn, part, &[], read_ns, Answer::Exec(Exec::Ended));
         true
@@ -94,6 +95,7 @@ impl WorkerState {
         read_ns: u64,
     ) -> bool {
         self.unwatch_all(conn);
+        self.note_exec(conn);
         let outcome = if why == Exec::Changed { OutcomeClass::NotDone } else { OutcomeClass::Refused };
         self.stats.request(CommandClass::Transaction, outcome);
         self.finish(conn, part, &[], read_ns, Answer::Exec(why));
