@@ -25,11 +25,13 @@
 //! | [`eviction`] | what stays when room is needed |
 //! | [`stats`] | figures that other threads read |
 //! | [`words`] | many keys in one buffer |
+//! | [`by_hash`] | tables whose keys are hashes |
 //!
 //! Unsafe code is in `bytes.rs`, `bytes_mut.rs`, `reserved.rs`, `index/table.rs`, `segments/arena.rs`, `segments/reader.rs`,
 //! `segments/lent.rs`, `segments/room.rs`, `shared/published.rs` and `prefetch.rs`; that of mappings is in `torc_pmem::media`.
 
 pub mod bits;
+pub mod by_hash;
 pub mod bytes;
 mod bytes_mut;
 mod chain;

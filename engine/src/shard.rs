@@ -36,7 +36,6 @@ mod accounts;
 mod anew;
 mod audit;
 mod bits;
-mod by_hash;
 mod carry;
 mod change;
 mod chunks;

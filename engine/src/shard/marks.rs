@@ -1,7 +1,7 @@
 //! What a second tier has not got yet, by key: see `unsaved.rs`.
 
-use super::by_hash::Same;
 use super::offered::Demotion;
+use crate::by_hash::Same;
 use crate::bytes::Bytes;
 use crate::command::Millis;
 use crate::spaces::SpaceTable;

@@ -1,6 +1,6 @@
 //! What a shard does not know yet of the keys that a medium holds: see `recovery.rs`.
 
-use super::by_hash::Same;
+use crate::by_hash::Same;
 use std::collections::HashSet;
 use std::hash::BuildHasherDefault;
 

@@ -19,6 +19,8 @@ mod owner;
 use crate::transport::ConnId;
 use chances::Chances;
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::BuildHasherDefault;
+use torc_engine::by_hash::Same;
 use torc_engine::words;
 
 /// Keys of one transaction, at most.
@@ -27,6 +29,9 @@ pub(super) const KEYS_MAX: usize = 1 << 16;
 const LOOKED_AT_MAX: usize = 64;
 /// Keys of one of them that are fetched from the tier at a time.
 const FETCHED_AT_ONCE: usize = 64;
+
+/// Some [hashes](held_hash).
+type ByHash = HashSet<u64, BuildHasherDefault<Same>>;
 
 /// Who holds keys, or watches some: a connection, and the shard that it is a client of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,7 +44,7 @@ pub(crate) struct Holder {
 #[derive(Debug, Default)]
 pub(crate) struct Holds {
     /// By [hash](held_hash).
-    keys: HashMap<u64, Holder>,
+    keys: HashMap<u64, Holder, BuildHasherDefault<Same>>,
     held: HashMap<Holder, Vec<u64>>,
     waiting: VecDeque<Request>,
     /// Connections of this shard whose next command is about a held key.
@@ -137,7 +142,7 @@ impl Holds {
     }
 
     /// Whether the request at a place has to wait for keys of others.
-    fn is_blocked(&self, request: &Request, before: &HashSet<u64>) -> bool {
+    fn is_blocked(&self, request: &Request, before: &ByHash) -> bool {
         request.hashes.iter().any(|hash| self.keys.contains_key(hash) || before.contains(hash))
     }
 

@@ -37,6 +37,8 @@ pub(crate) struct Running {
     shards: Vec<Wanted>,
     /// All shards are asked at once.
     is_at_once: bool,
+    /// It holds nothing, as nobody else has a turn before it is done.
+    is_undisturbed: bool,
     attempt: u32,
     since: Millis,
     /// It has more keys than it may.

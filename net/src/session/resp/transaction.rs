@@ -26,6 +26,10 @@ use torc_proto::resp::compose;
 use torc_proto::resp::request::{self, Arguments, Step};
 use torc_proto::slot::slot_of;
 
+/// A short transaction has so many commands, and bytes of requests, at most.
+const SHORT_COMMANDS: u32 = 64;
+const SHORT_BYTES: usize = 16 << 10;
+
 /// Commands that wait for EXEC.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
@@ -34,6 +38,8 @@ pub(super) struct Queue {
     commands: u32,
     /// A command could not be queued.
     is_spoilt: bool,
+    /// Not all commands are about the keys that they name, and about nothing else.
+    is_manifold: bool,
 }
 
 impl Queue {
@@ -47,6 +53,7 @@ impl Queue {
 pub struct Transaction {
     frames: Vec<u8>,
     commands: u32,
+    is_manifold: bool,
     /// Chosen when they are run.
     database: u16,
     port: Port,
@@ -62,6 +69,13 @@ impl Transaction {
     /// Memory that it takes.
     pub fn bytes_held(&self) -> usize {
         self.frames.capacity()
+    }
+
+    /// Whether it is a few commands that are each done at once, where their keys are.
+    pub fn is_short(&self, limits: &Limits) -> bool {
+        !self.is_manifold
+            && self.commands <= SHORT_COMMANDS
+            && self.frames.len() <= limits.value_bytes_inline.min(SHORT_BYTES)
     }
 
     pub fn is_parsed(&self) -> bool {
@@ -225,6 +239,7 @@ impl Session {
             return Err(Error::TransactionTooLong);
         }
         queue.commands += 1;
+        queue.is_manifold |= !row.is_about_keys(arguments.spans.len());
         match words {
             Some(words) => compose::request(&mut queue.frames, &words),
             None => queue.frames.extend_from_slice(frame),
@@ -275,10 +290,11 @@ impl Session {
     pub fn take_transaction(&mut self) -> Option<Transaction> {
         self.state = State::Request;
         let queue = self.queue.take().filter(|queue| !queue.is_spoilt)?;
-        let Queue { frames, commands, .. } = *queue;
+        let Queue { frames, commands, is_manifold, .. } = *queue;
         let is_moved = self.composer.take_spoilt();
         let (database, port) = (self.database, self.port);
-        (!is_moved).then_some(Transaction { frames, commands, database, port, parsed: 0 })
+        let transaction = Transaction { frames, commands, is_manifold, database, port, parsed: 0 };
+        (!is_moved).then_some(transaction)
     }
 
     /// See [`crate::session::Session::replay`].
@@ -312,6 +328,12 @@ impl Session {
 }
 
 impl Row {
+    /// Whether each of its parts is about one of the keys that stand in it, and is done at once where that key is.
+    fn is_about_keys(&self, arguments: usize) -> bool {
+        let is_of_parts = matches!(self.run, Run::Parts(_) | Run::Keys(..) | Run::Store(_));
+        is_of_parts && self.keys.of(arguments).next().is_some() && !self.flags.contains(&"pubsub")
+    }
+
     /// Whether it is run at once though commands are queued.
     fn is_run_in_queue(&self) -> bool {
         matches!(self.run, Run::Queue(_) | Run::Quit) || self.name == "reset"

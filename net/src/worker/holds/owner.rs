@@ -1,13 +1,12 @@
 //! What the owner of held keys does: requests in their order, and who goes on when keys are released.
 
-use super::{FETCHED_AT_ONCE, Grant, HeldKey, Holder, Holds, LOOKED_AT_MAX, Request, held_hash};
+use super::{ByHash, FETCHED_AT_ONCE, Grant, HeldKey, Holder, Holds, LOOKED_AT_MAX, Request, held_hash};
 use crate::session::Wish;
 #[cfg(test)]
 use crate::worker::bug::Bug;
 use crate::worker::connection::Connection;
 use crate::worker::mail::{Address, Ask, What};
 use crate::worker::state::WorkerState;
-use std::collections::HashSet;
 use torc_engine::command::{Command, Op, Read};
 
 impl WorkerState {
@@ -23,23 +22,26 @@ impl WorkerState {
         let mut hashes: Vec<u64> = HeldKey::each(keys).map(hash).collect();
         hashes.sort_unstable();
         hashes.dedup();
-        let request = Request { holder, attempt, keys: keys.to_vec(), hashes, fetched: 0 };
-        if at_once {
-            if self.is_free(&request) {
-                self.grant(request);
-            } else {
-                self.answer_hold(holder, attempt, Grant::NotNow);
+        if !at_once {
+            self.holds.waiting.push_back(Request {
+                holder,
+                attempt,
+                keys: keys.to_vec(),
+                hashes,
+                fetched: 0,
+            });
+            if !self.is_others_turn() {
+                self.grant_holds();
             }
-            return;
-        }
-        self.holds.waiting.push_back(request);
-        if !self.is_others_turn() {
-            self.grant_holds();
+        } else if self.is_free(&hashes) {
+            self.grant(holder, attempt, keys, hashes);
+        } else {
+            self.answer_hold(holder, attempt, Grant::NotNow);
         }
     }
 
     /// Whether nobody holds one of the keys, or waits for one.
-    fn is_free(&self, request: &Request) -> bool {
+    fn is_free(&self, hashes: &[u64]) -> bool {
         #[cfg(test)]
         if self.has(Bug::CarelessHolds) {
             return true;
@@ -48,7 +50,7 @@ impl WorkerState {
         let is_waited_for = |hash| waiting.iter().any(|before| before.hashes.binary_search(hash).is_ok());
         waiting.len() <= LOOKED_AT_MAX
             && !self.is_others_turn()
-            && !request.hashes.iter().any(|hash| keys.contains_key(hash) || is_waited_for(hash))
+            && !hashes.iter().any(|hash| keys.contains_key(hash) || is_waited_for(hash))
     }
 
     /// Whether somebody who holds nothing has waited for what was released in this turn, and is to go before keys are given again.
@@ -57,9 +59,14 @@ impl WorkerState {
         self.holds.gives_next_turn || self.holds.has_released && has_waited()
     }
 
+    /// Whether nobody holds keys of this shard, or has to go before somebody does: whoever runs to its end in this turn need not hold any.
+    pub(in crate::worker) fn is_all_free(&self) -> bool {
+        !self.holds.is_any() && !self.holds.is_wanted() && !self.holds.has_news()
+    }
+
     /// Gives keys to those who may have theirs now.
     pub(in crate::worker) fn grant_holds(&mut self) {
-        let mut before = HashSet::new();
+        let mut before = ByHash::default();
         let mut place = 0;
         while place < self.holds.waiting.len().min(LOOKED_AT_MAX)
             && let Some(request) = self.holds.waiting.get(place)
@@ -68,7 +75,8 @@ impl WorkerState {
                 && self.fetch_wanted(place)
                 && let Some(request) = self.holds.waiting.remove(place)
             {
-                self.grant(request);
+                let Request { holder, attempt, keys, hashes, .. } = request;
+                self.grant(holder, attempt, &keys, hashes);
                 continue;
             }
             before.extend(self.holds.waiting[place].hashes.iter());
@@ -101,8 +109,7 @@ impl WorkerState {
         is_all || is_there && self.fetch_wanted(place)
     }
 
-    fn grant(&mut self, request: Request) {
-        let Request { holder, attempt, keys, hashes, .. } = request;
+    fn grant(&mut self, holder: Holder, attempt: u32, keys: &[u8], hashes: Vec<u64>) {
         if !self.holds.is_any() {
             self.shard.hold_readers(true);
         }
@@ -111,7 +118,7 @@ impl WorkerState {
         self.holds.keys.extend(hashes.iter().map(|hash| (*hash, holder)));
         self.holds.held.insert(holder, hashes);
         self.count_holds();
-        let has_changed = self.take_watches(holder, &keys);
+        let has_changed = self.take_watches(holder, keys);
         self.answer_hold(holder, attempt, if has_changed { Grant::Changed } else { Grant::Keys });
     }
 

@@ -129,3 +129,28 @@ fn a_long_value_of_a_script_waits_for_those_who_want_its_keys() {
     assert_eq!(sent(&mut own), ":2000\r\n");
     assert!(!own.holds.is_any());
 }
+
+/// Nobody else has a turn before a short transaction of one shard is done, so it holds nothing, unless it has to wait after all.
+#[test]
+fn a_transaction_of_one_shard_holds_its_keys_only_if_it_needs_another_turn() {
+    let (mut own, _) = pair(Protocol::Resp);
+    add_client_at(&mut own, OTHER, Protocol::Resp);
+    let limits = &mut own.settings.limits;
+    (limits.arguments_max, limits.frame_bytes_max, limits.value_bytes_inline) = (2000, 20_000, 20_000);
+    let tag = key_of(&own, 0);
+    let key = |number: usize| format!("{{{tag}}}{number}");
+    let multi = |commands: &[Vec<u8>]| [resp(&["MULTI"]), commands.concat(), resp(&["EXEC"])].concat();
+    execute(&mut own, &multi(&[resp(&["SET", &key(0), "v"]), resp(&["GET", &key(0)])]), 4);
+    assert_eq!(sent(&mut own), "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n+OK\r\n$1\r\nv\r\n");
+    assert!(!own.holds.is_any());
+    let words: Vec<String> = (0..600).flat_map(|number| [key(number), "w".into()]).collect();
+    let words: Vec<&str> = std::iter::once("MSET").chain(words.iter().map(String::as_str)).collect();
+    execute(&mut own, &multi(&[resp(&words)]), 3);
+    assert!(own.holds.is_any());
+    execute_of(&mut own, OTHER, 0, (&resp(&["GET", &key(0)]), 1));
+    assert_eq!(sent_to(&mut own, OTHER), "");
+    (0..3).for_each(|_| turn(&mut own));
+    assert_eq!(sent(&mut own), "+OK\r\n+QUEUED\r\n*1\r\n+OK\r\n");
+    assert_eq!(sent_to(&mut own, OTHER), "$1\r\nw\r\n");
+    assert!(!own.holds.is_any());
+}

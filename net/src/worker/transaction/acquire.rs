@@ -39,9 +39,12 @@ impl WorkerState {
         // A medium may be slow to bring keys; and who is given watched keys watches them no more.
         let may_ask_at_once =
             shards.len() > 1 && self.tier.is_none() && !keys.iter().any(|key| key.is_watched);
+        #[cfg(test)]
+        let may_ask_at_once = may_ask_at_once && !self.has(Bug::EarlyRelease);
         Box::new(Running {
             shards,
             is_at_once: may_ask_at_once && self.holds.chances.are_good(),
+            is_undisturbed: false,
             transaction,
             attempt: conn.attempts.wrapping_add(1),
             since: self.ticks,
@@ -133,7 +136,7 @@ impl WorkerState {
     }
 
     /// Asks one shard. False: there is no place for it yet.
-    fn ask_to_hold(
+    pub(super) fn ask_to_hold(
         &mut self,
         conn: &mut Connection,
         running: &mut Running,

@@ -1,6 +1,6 @@
 //! From EXEC to the release of its keys.
 
-use super::{PARTS, Running, TURN_PARTS};
+use super::{Held, PARTS, Running, TURN_PARTS};
 use crate::metrics::{CommandClass, OutcomeClass};
 use crate::session::{Answer, Exec, Limits, Part, Scratch, Transaction};
 use crate::worker::connection::{Connection, Phase};
@@ -8,7 +8,23 @@ use crate::worker::holds::{HeldKey, KEYS_MAX};
 use crate::worker::owned::OwnedPart;
 use crate::worker::state::WorkerState;
 use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+use torc_engine::by_hash::Same;
 use torc_engine::command::{Command, Op};
+
+/// A key among those of a transaction.
+#[derive(PartialEq, Eq)]
+struct Named<'k> {
+    hash: u64,
+    database: u16,
+    key: &'k [u8],
+}
+
+impl Hash for Named<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
 
 impl WorkerState {
     /// Begins a transaction, or goes on with it. False: it waits.
@@ -26,7 +42,9 @@ impl WorkerState {
             None => self.new_transaction(conn).map(Some),
         };
         let running = match running {
-            Ok(Some(running)) if !conn.in_transaction => self.acquire(conn, running),
+            Ok(Some(running)) if !conn.in_transaction && !running.is_undisturbed => {
+                self.acquire(conn, running)
+            }
             other => other,
         };
         let mut running = match running {
@@ -40,11 +58,20 @@ impl WorkerState {
             let commands = running.transaction.as_ref().map_or(0, Transaction::commands);
             self.finish(conn, part, &[], read_ns, Answer::Exec(Exec::Begun(commands)));
         }
+        if running.is_undisturbed {
+            self.shard.hold_readers(true);
+        }
         if !self.run_on(conn, &mut running, read_ns) || !conn.queue.is_empty() {
+            if running.is_undisturbed {
+                self.hold_after_all(conn, &mut running);
+            }
             conn.transaction = Some(running);
             return false;
         }
         conn.in_transaction = false;
+        if running.is_undisturbed {
+            self.shard.hold_readers(false);
+        }
         self.release_all(conn, &running);
         self.stats.request(CommandClass::Transaction, OutcomeClass::Done);
         self.finish(conn, part, &[], read_ns, Answer::Exec(Exec::Ended));
@@ -76,20 +103,40 @@ impl WorkerState {
     /// What a connection's session has queued, with the keys that it is about.
     fn new_transaction(&mut self, conn: &mut Connection) -> Result<Box<Running>, Exec> {
         let transaction = conn.session.take_transaction().ok_or(Exec::Aborted)?;
-        let mut running = self.begin_hold(conn, &self.keys_of(conn, &transaction), None);
+        let is_short = self.tier.is_none()
+            && conn.watched.is_none()
+            && self.is_all_free()
+            && transaction.is_short(&self.settings.limits);
+        let keys =
+            if is_short && self.mail.is_alone() { Vec::new() } else { self.keys_of(conn, &transaction) };
+        let mut running = self.begin_hold(conn, &keys, None);
+        running.is_undisturbed = is_short && running.shards.iter().all(|wanted| wanted.shard == self.number);
+        running.is_run = running.is_undisturbed;
         conn.attempts = running.attempt;
         running.transaction = Some(transaction);
         Ok(running)
     }
 
+    /// Holds the keys of a transaction that has to wait before it is done. Nobody else has had a turn since it began, so they are free.
+    fn hold_after_all(&mut self, conn: &mut Connection, running: &mut Running) {
+        let keys = running.transaction.iter().flat_map(|transaction| self.keys_of(conn, transaction));
+        let shards = self.begin_hold(conn, &keys.collect::<Vec<_>>(), None).shards;
+        (running.shards, running.is_undisturbed) = (shards, false);
+        for place in 0..running.shards.len() {
+            self.ask_to_hold(conn, running, place, true);
+        }
+        debug_assert!(running.shards.iter().all(|wanted| wanted.held == Held::Keys), "the keys are free");
+    }
+
     /// Each key of a transaction once, and each that is watched.
     fn keys_of<'t>(&self, conn: &'t Connection, transaction: &'t Transaction) -> Vec<HeldKey<'t>> {
         let limits: &Limits = &self.settings.limits;
-        let (mut named, mut keys) = (HashSet::new(), Vec::new());
+        let mut named: HashSet<Named<'_>, BuildHasherDefault<Same>> = HashSet::default();
+        let mut keys = Vec::new();
         keys.extend(conn.watched.iter().flat_map(|watched| watched.keys()));
         transaction.each_key(limits, |database, key| {
             let is_new = keys.len() <= KEYS_MAX && key.len() <= limits.key_bytes_max;
-            if is_new && named.insert((database, key)) {
+            if is_new && named.insert(Named { hash: self.shard.key_hash(key), database, key }) {
                 keys.push(HeldKey { database, is_watched: false, key });
             }
         });

@@ -4,7 +4,7 @@ use std::hash::Hasher;
 
 /// Hashes are spread evenly already.
 #[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Same(u64);
+pub struct Same(u64);
 
 impl Hasher for Same {
     fn finish(&self) -> u64 {
