@@ -30,6 +30,8 @@ mod bug;
 mod clients;
 mod compose;
 pub(crate) mod connection;
+#[cfg(test)]
+mod crowd;
 mod databases;
 mod deliver;
 mod drain;

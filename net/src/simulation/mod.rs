@@ -44,7 +44,8 @@ use crate::worker::{Bug, Settings, Siblings, Tier as WorkerTier, Worker, WorkerP
 use client::Client;
 use copies::Copies;
 use model::Model;
-use sleeper::{SimClock, Sleeper};
+pub(crate) use sleeper::SimClock;
+use sleeper::Sleeper;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;

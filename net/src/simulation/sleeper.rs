@@ -10,7 +10,7 @@ use std::time::Duration;
 use torc_engine::command::Millis;
 
 #[derive(Debug, Clone)]
-pub(super) struct SimClock(pub(super) Rc<Cell<Millis>>);
+pub(crate) struct SimClock(pub(crate) Rc<Cell<Millis>>);
 
 impl Clock for SimClock {
     fn nanos(&self) -> u64 {

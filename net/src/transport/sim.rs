@@ -62,7 +62,7 @@ pub(crate) struct Faults {
 const HEALED_WINDOW_BYTES: usize = 64 << 10;
 
 /// Names a link between a client and the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct LinkId(usize);
 
 #[derive(Debug, Default)]
@@ -107,7 +107,7 @@ pub(crate) struct Network {
     /// Bytes that a client's side takes before the client reads them.
     window_bytes: usize,
     links: Vec<Link>,
-    /// Those that are not dead.
+    /// Those that are not dead, and do not rest.
     alive: Vec<usize>,
     healed: bool,
 }
@@ -131,6 +131,16 @@ impl Network {
         self.alive.push(self.links.len());
         self.links.push(Link { shard, listener, ..Link::default() });
         LinkId(self.links.len() - 1)
+    }
+
+    /// Lets a link and all that came after it rest: nothing happens to them, so a crowd of silent clients takes no time.
+    pub(crate) fn rest_from(&mut self, first: LinkId) {
+        self.alive.retain(|&number| number < first.0);
+    }
+
+    /// A link that rests goes on.
+    pub(crate) fn stir(&mut self, link: LinkId) {
+        self.alive.push(link.0);
     }
 
     pub(crate) fn write(&mut self, link: LinkId, bytes: &[u8]) {
@@ -189,6 +199,8 @@ pub(crate) struct Sim {
     shard: u16,
     /// By place: the link of the connection there, and its generation.
     places: Vec<(Option<usize>, u32)>,
+    /// No place before this one is free.
+    free_from: usize,
     buffers: Vec<Vec<u8>>,
     free: Vec<u16>,
     buffer_bytes: usize,
@@ -207,6 +219,7 @@ impl Sim {
             network,
             shard,
             places: Vec::new(),
+            free_from: 0,
             buffers: vec![Vec::new(); buffers as usize],
             free: (0..buffers).collect(),
             buffer_bytes,
@@ -299,10 +312,12 @@ impl Sim {
     }
 
     fn accept(&mut self, number: usize, link: &mut Link, events: &mut Vec<Event>) {
-        let index = self.places.iter().position(|(link, _)| link.is_none()).unwrap_or_else(|| {
+        let free = self.places[self.free_from..].iter().position(|(link, _)| link.is_none());
+        let index = free.map_or(self.places.len(), |ahead| self.free_from + ahead);
+        if index == self.places.len() {
             self.places.push((None, 0));
-            self.places.len() - 1
-        });
+        }
+        self.free_from = index + 1;
         self.places[index].0 = Some(number);
         let conn = ConnId { index: index as u32, generation: self.places[index].1 };
         link.conn = Some(conn);
@@ -387,6 +402,7 @@ impl Sim {
         link.to_server.clear();
         let place = &mut self.places[conn.index as usize];
         *place = (None, (place.1 + 1) % GENERATIONS);
+        self.free_from = self.free_from.min(conn.index as usize);
         let pieces = link.sending.take().map(|(pieces, _)| pieces).unwrap_or_default();
         events.push(Event::Closed { conn, pieces });
     }

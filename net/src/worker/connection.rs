@@ -410,6 +410,9 @@ pub(crate) struct Connections {
     count: usize,
     /// Connections that there have been.
     total: u64,
+    /// Looks at a connection, or for one.
+    #[cfg(test)]
+    looks: u64,
 }
 
 impl Connections {
@@ -430,6 +433,8 @@ impl Connections {
     }
 
     pub(crate) fn find(&mut self, id: ConnId) -> Option<&mut Connection> {
+        #[cfg(test)]
+        self.count_look();
         match self.places.get_mut(id.index as usize) {
             Some(Some(connection)) if connection.id == id => Some(connection),
             _ => self.ghosts.iter_mut().find(|ghost| ghost.id == id).map(|ghost| &mut **ghost),
@@ -446,6 +451,8 @@ impl Connections {
     /// look for it meanwhile, and [`Connections::put`] must follow.
     #[inline]
     pub(crate) fn take(&mut self, id: ConnId) -> Option<Box<Connection>> {
+        #[cfg(test)]
+        self.count_look();
         let there = self.places.get_mut(id.index as usize)?.take_if(|connection| connection.id == id);
         if there.is_some() { there } else { self.take_ghost(id) }
     }
@@ -454,6 +461,17 @@ impl Connections {
     fn take_ghost(&mut self, id: ConnId) -> Option<Box<Connection>> {
         let place = self.ghosts.iter().position(|ghost| ghost.id == id)?;
         Some(self.ghosts.swap_remove(place))
+    }
+
+    #[cfg(test)]
+    fn count_look(&mut self) {
+        self.looks += 1;
+    }
+
+    /// What of a turn depends on how many connections there are goes through one of these.
+    #[cfg(test)]
+    pub(crate) fn looks(&self) -> u64 {
+        self.looks
     }
 
     #[cfg(test)]
@@ -480,6 +498,8 @@ impl Connections {
     }
 
     pub(crate) fn at(&mut self, place: usize) -> Option<&mut Connection> {
+        #[cfg(test)]
+        self.count_look();
         self.places.get_mut(place)?.as_deref_mut()
     }
 }

@@ -6,9 +6,9 @@ use crate::metrics::CloseReason;
 use crate::transport::Transport;
 
 /// Connections looked at in one go.
-const SWEEP_PLACES: usize = 4096;
+pub(super) const SWEEP_PLACES: usize = 4096;
 /// Milliseconds between two of them.
-const SWEEP_MS: u64 = 1000;
+pub(super) const SWEEP_MS: u64 = 1000;
 /// A client that sends this many bytes of a request in a second gets its request time-out anew.
 const REQUEST_BYTES_A_SECOND: u64 = 1024;
 
