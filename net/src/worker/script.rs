@@ -24,8 +24,8 @@ mod write;
 
 pub(crate) use engine::ScriptEngine;
 pub(crate) use homebound::Homebound;
-pub(super) use run::Asked as ScriptAsked;
 pub(super) use overlay::Shown;
+pub(super) use run::Asked as ScriptAsked;
 
 use super::owned::OwnedAnswer;
 use crate::metrics::OutcomeClass;

@@ -344,7 +344,7 @@ fn news_for_clients_that_are_gone_keep_no_shard_awake() {
 #[test]
 fn a_script_that_is_run_at_another_shard_changes_keys_as_its_client() {
     let script = "redis.call('incr', KEYS[1]) return redis.call('pexpire', KEYS[1], 5000)";
-    for (options, is_told) in [(&["NOLOOP"][..], false), (&[], true)] {
+    for (options, is_told) in [(&["BCAST", "NOLOOP"][..], false), (&["BCAST"], true)] {
         let (mut first, mut second) = tracked(options);
         let key = key_of(&first, 1);
         execute(&mut first, &resp(&["GET", &key]), 1);
