@@ -6,20 +6,17 @@ use super::compose::wait_behind;
 use super::connection::{Connection, Phase};
 use super::holds::Holder;
 use super::joint;
-use super::notices::Notices;
-use super::outcomes::{Lookup, Outcomes};
 use super::owned::OwnedPart;
+use super::perform::perform;
 use super::read_there::is_plain_read;
 use super::state::WorkerState;
 use super::tier::DURABILITY;
 use super::upload::UploadPlace;
 use super::view::context;
-use crate::metrics::{CloseReason, CommandClass, OutcomeClass, WorkerStats};
-use crate::session::{About, Answer, Once, Part, ReplyKind, Wish, Work};
+use crate::metrics::{CloseReason, CommandClass, OutcomeClass};
+use crate::session::{Answer, Part, ReplyKind, Wish, Work};
 use crate::transport::ConnId;
-use crate::tunables::Pause;
-use torc_engine::Shard;
-use torc_engine::command::{Body, Command, Millis, Op, Outcome, Ticket, Write};
+use torc_engine::command::{Command, Op};
 use torc_proto::slot::slot_of;
 
 /// Where a part goes, found out ahead of its execution.
@@ -400,47 +397,6 @@ impl WorkerState {
         }
     }
 
-    /// Whether a part waits for the end of a pause. What needs no shard never does, so that a client can end one.
-    fn is_paused_for(&self, part: &Part<'_>) -> bool {
-        match self.shared.tunables.paused(self.now) {
-            None => false,
-            Some(Pause::Changes) => match part.work {
-                Work::Script { script, .. } => !script.read_only,
-                Work::Transaction { changes } => changes,
-                Work::Messages { about: About::Publish { .. }, .. } => true,
-                _ => part.wished().is_some(),
-            },
-            Some(Pause::All) => matches!(
-                part.work,
-                Work::Keyed(_)
-                    | Work::Flush { .. }
-                    | Work::Databases(_)
-                    | Work::Transaction { .. }
-                    | Work::Joint { .. }
-                    | Work::Script { .. }
-                    | Work::Scan { .. }
-                    | Work::ValueEnd
-                    | Work::ValueEndWith { .. }
-            ),
-        }
-    }
-
-    /// A connection waits for the end of a pause: INFO tells of it.
-    #[cold]
-    fn block(&self, conn: &mut Connection) {
-        if !conn.is_blocked {
-            conn.is_blocked = true;
-            self.stats.blocked.add(1);
-        }
-    }
-
-    pub(super) fn unblock(&self, conn: &mut Connection) {
-        if conn.is_blocked {
-            conn.is_blocked = false;
-            self.stats.blocked.subtract(1);
-        }
-    }
-
     /// The length of the value that a read would lend though no more may be lent now.
     #[inline]
     pub(super) fn would_pin(&self, command: &Command<'_>, hash: u64) -> Option<u64> {
@@ -586,69 +542,4 @@ pub(super) fn is_step(part: &Part<'_>) -> bool {
 /// Whether a late part needs nothing but the refusal. The end of a value does: its upload has to be given up.
 fn is_refused_late(work: &Work<'_>) -> bool {
     matches!(work, Work::Keyed(_) | Work::Flush { .. } | Work::Databases(_) | Work::Local)
-}
-
-/// Executes a command on the shard, once if it is a numbered change.
-///
-/// # Errors
-/// The ticket of an item that is not in DRAM. Nothing was done, nor recorded: when the item has been fetched, the command begins
-/// again.
-#[inline]
-pub(super) fn perform<'s>(
-    shard: &'s mut Shard,
-    (outcomes, notices): (&mut Outcomes, &mut Notices),
-    stats: &WorkerStats,
-    command: &Command<'_>,
-    hash: u64,
-    once: Option<Once>,
-    now: Millis,
-) -> Result<Answer<'s>, Ticket> {
-    let outcome = match once {
-        None => execute(shard, notices, command, hash, now),
-        Some(once) => match outcomes.lookup(once) {
-            Lookup::New => {
-                let outcome = execute(shard, notices, command, hash, now);
-                outcomes.record(once, &outcome);
-                stats.outcomes_bytes.set(outcomes.bytes() as u64);
-                outcome
-            }
-            Lookup::Repeat(stored) => {
-                drop_upload(shard, command);
-                stored.outcome()
-            }
-            Lookup::Unknown => {
-                drop_upload(shard, command);
-                return Ok(Answer::OutcomeUnknown);
-            }
-        },
-    };
-    if let Outcome::Pending(ticket) = outcome {
-        return Err(ticket);
-    }
-    stats.request(CommandClass::of(&command.op), OutcomeClass::of(&outcome));
-    Ok(Answer::Outcome(outcome))
-}
-
-#[inline]
-fn execute<'s>(
-    shard: &'s mut Shard,
-    notices: &mut Notices,
-    command: &Command<'_>,
-    hash: u64,
-    now: Millis,
-) -> Outcome<'s> {
-    if notices.are_off() {
-        return shard.execute(command, hash, now);
-    }
-    notices.execute(shard, command, hash, now)
-}
-
-/// A long value that came again for a change that is not done again.
-#[cold]
-fn drop_upload(shard: &mut Shard, command: &Command<'_>) {
-    if let Op::Write(Write { value: Body::Upload(id), .. }) | Op::SetRange { value: Body::Upload(id), .. } =
-        command.op
-    {
-        shard.upload_abort(id);
-    }
 }

@@ -1,9 +1,10 @@
 //! Long values, which come in slices: for this shard, on to another one, and from another one.
 
 use super::connection::Connection;
-use super::execute::{Destination, perform};
+use super::execute::Destination;
 use super::mail::{Ask, AskBytes, What};
 use super::owned::{Options, OwnedAnswer, fill_command, strip_op};
+use super::perform::perform;
 use super::state::WorkerState;
 use super::tier::DURABILITY;
 use super::upload::{Upload, UploadPlace};

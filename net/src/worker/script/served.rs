@@ -11,8 +11,8 @@ use crate::metrics::{CommandClass, OutcomeClass};
 use crate::session::{Answer, Port};
 #[cfg(test)]
 use crate::worker::bug::Bug;
-use crate::worker::execute::perform;
 use crate::worker::owned::OwnedAnswer;
+use crate::worker::perform::perform;
 use crate::worker::state::WorkerState;
 use std::time::Duration;
 use torc_engine::command::{Command, Op, Outcome, Read};
