@@ -9,7 +9,7 @@ use super::stream::State;
 use super::table::row_of;
 use super::turn::Turn;
 use super::{
-    Guarded, NO_COMMAND, Session, clients, joint, messages, monitor, several, strings, subcommands, tracking,
+    Guarded, NO_COMMAND, Session, clients, joint, messages, monitor, numbers, several, strings, tracking,
 };
 use crate::session::calls::Fate;
 use crate::session::messages::Channels;
@@ -75,7 +75,7 @@ impl Session {
         let call = turn.call(row, frame, arguments);
         // All numbers are below 256.
         let row_number = index as u8;
-        self.command = subcommands::number_of(index, call.argument(1));
+        self.command = numbers::number_of(index, call.argument(1));
         if self.port == Port::Shard && !call.has_one_slot() {
             turn.scratch.count(self.command, Fate::Rejected);
             turn.error(Error::CrossSlot, frame);
