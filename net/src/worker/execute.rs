@@ -129,6 +129,8 @@ impl WorkerState {
                     self.stats.request(CommandClass::Local, OutcomeClass::Done);
                     self.compose(&mut conn, part, &[], &Answer::Local);
                     answered += 1;
+                    // It may have begun a pause.
+                    nothing_waits = self.nothing_waits(&conn);
                 }
                 _ => {
                     if conn.phase != Phase::Open {
@@ -274,11 +276,13 @@ impl WorkerState {
         read_ns: u64,
     ) -> bool {
         conn.asks_alone &= !conn.queue.is_empty();
-        if conn.asks_alone || !conn.in_transaction && !conn.has_room(self.output_bytes_max()) {
+        // Who holds keys, or wants to, and what is half done goes on whatever waits for its client: others wait for it.
+        let goes_on = conn.in_transaction || conn.transaction.is_some() || is_step(part);
+        if conn.asks_alone || !goes_on && !conn.has_room(self.output_bytes_max()) {
             return false;
         }
         // Keys that are held for it wait no longer than they must.
-        if !conn.in_transaction && self.is_paused_for(part) {
+        if !goes_on && self.is_paused_for(part) {
             self.block(conn);
             self.ask_later(conn);
             return false;

@@ -24,7 +24,9 @@ impl WorkerState {
                     | Work::Transaction { .. }
                     | Work::Joint { .. }
                     | Work::Script { .. }
+                    | Work::Messages { about: About::Publish { .. }, .. }
                     | Work::Scan { .. }
+                    | Work::Walk { .. }
                     | Work::ValueEnd
                     | Work::ValueEndWith { .. }
             ),

@@ -123,7 +123,7 @@ impl WorkerState {
                     conn.upload = Some(upload);
                     return false;
                 }
-                self.wait_for(conn, part, read_ns, (1, room), None);
+                self.wait_for(conn, part, read_ns, (1, room), Some(self.shard.key_hash(&upload.key)));
             }
             UploadPlace::Here(id) if abort => {
                 self.shard.upload_abort(id);
