@@ -59,6 +59,8 @@ mod overdue;
 mod owned;
 mod pair;
 mod parse;
+mod paused;
+mod perform;
 mod pool;
 mod push;
 mod queue;

@@ -6,20 +6,17 @@ use super::compose::wait_behind;
 use super::connection::{Connection, Phase};
 use super::holds::Holder;
 use super::joint;
-use super::notices::Notices;
-use super::outcomes::{Lookup, Outcomes};
 use super::owned::OwnedPart;
+use super::perform::perform;
 use super::read_there::is_plain_read;
 use super::state::WorkerState;
 use super::tier::DURABILITY;
 use super::upload::UploadPlace;
 use super::view::context;
-use crate::metrics::{CloseReason, CommandClass, OutcomeClass, WorkerStats};
-use crate::session::{About, Answer, Once, Part, ReplyKind, Wish, Work};
+use crate::metrics::{CloseReason, CommandClass, OutcomeClass};
+use crate::session::{Answer, Part, ReplyKind, Wish, Work};
 use crate::transport::ConnId;
-use crate::tunables::Pause;
-use torc_engine::Shard;
-use torc_engine::command::{Body, Command, Millis, Op, Outcome, Ticket, Write};
+use torc_engine::command::{Command, Op};
 use torc_proto::slot::slot_of;
 
 /// Where a part goes, found out ahead of its execution.
@@ -132,6 +129,8 @@ impl WorkerState {
                     self.stats.request(CommandClass::Local, OutcomeClass::Done);
                     self.compose(&mut conn, part, &[], &Answer::Local);
                     answered += 1;
+                    // It may have begun a pause.
+                    nothing_waits = self.nothing_waits(&conn);
                 }
                 _ => {
                     if conn.phase != Phase::Open {
@@ -277,11 +276,13 @@ impl WorkerState {
         read_ns: u64,
     ) -> bool {
         conn.asks_alone &= !conn.queue.is_empty();
-        if conn.asks_alone || !conn.in_transaction && !conn.has_room(self.output_bytes_max()) {
+        // Who holds keys, or wants to, and what is half done goes on whatever waits for its client: others wait for it.
+        let goes_on = conn.in_transaction || conn.transaction.is_some() || is_step(part);
+        if conn.asks_alone || !goes_on && !conn.has_room(self.output_bytes_max()) {
             return false;
         }
         // Keys that are held for it wait no longer than they must.
-        if !conn.in_transaction && self.is_paused_for(part) {
+        if !goes_on && self.is_paused_for(part) {
             self.block(conn);
             self.ask_later(conn);
             return false;
@@ -397,47 +398,6 @@ impl WorkerState {
                 true
             }
             _ => self.begin_value_part(conn, part, read_ns),
-        }
-    }
-
-    /// Whether a part waits for the end of a pause. What needs no shard never does, so that a client can end one.
-    fn is_paused_for(&self, part: &Part<'_>) -> bool {
-        match self.shared.tunables.paused(self.now) {
-            None => false,
-            Some(Pause::Changes) => match part.work {
-                Work::Script { script, .. } => !script.read_only,
-                Work::Transaction { changes } => changes,
-                Work::Messages { about: About::Publish { .. }, .. } => true,
-                _ => part.wished().is_some(),
-            },
-            Some(Pause::All) => matches!(
-                part.work,
-                Work::Keyed(_)
-                    | Work::Flush { .. }
-                    | Work::Databases(_)
-                    | Work::Transaction { .. }
-                    | Work::Joint { .. }
-                    | Work::Script { .. }
-                    | Work::Scan { .. }
-                    | Work::ValueEnd
-                    | Work::ValueEndWith { .. }
-            ),
-        }
-    }
-
-    /// A connection waits for the end of a pause: INFO tells of it.
-    #[cold]
-    fn block(&self, conn: &mut Connection) {
-        if !conn.is_blocked {
-            conn.is_blocked = true;
-            self.stats.blocked.add(1);
-        }
-    }
-
-    pub(super) fn unblock(&self, conn: &mut Connection) {
-        if conn.is_blocked {
-            conn.is_blocked = false;
-            self.stats.blocked.subtract(1);
         }
     }
 
@@ -586,69 +546,4 @@ pub(super) fn is_step(part: &Part<'_>) -> bool {
 /// Whether a late part needs nothing but the refusal. The end of a value does: its upload has to be given up.
 fn is_refused_late(work: &Work<'_>) -> bool {
     matches!(work, Work::Keyed(_) | Work::Flush { .. } | Work::Databases(_) | Work::Local)
-}
-
-/// Executes a command on the shard, once if it is a numbered change.
-///
-/// # Errors
-/// The ticket of an item that is not in DRAM. Nothing was done, nor recorded: when the item has been fetched, the command begins
-/// again.
-#[inline]
-pub(super) fn perform<'s>(
-    shard: &'s mut Shard,
-    (outcomes, notices): (&mut Outcomes, &mut Notices),
-    stats: &WorkerStats,
-    command: &Command<'_>,
-    hash: u64,
-    once: Option<Once>,
-    now: Millis,
-) -> Result<Answer<'s>, Ticket> {
-    let outcome = match once {
-        None => execute(shard, notices, command, hash, now),
-        Some(once) => match outcomes.lookup(once) {
-            Lookup::New => {
-                let outcome = execute(shard, notices, command, hash, now);
-                outcomes.record(once, &outcome);
-                stats.outcomes_bytes.set(outcomes.bytes() as u64);
-                outcome
-            }
-            Lookup::Repeat(stored) => {
-                drop_upload(shard, command);
-                stored.outcome()
-            }
-            Lookup::Unknown => {
-                drop_upload(shard, command);
-                return Ok(Answer::OutcomeUnknown);
-            }
-        },
-    };
-    if let Outcome::Pending(ticket) = outcome {
-        return Err(ticket);
-    }
-    stats.request(CommandClass::of(&command.op), OutcomeClass::of(&outcome));
-    Ok(Answer::Outcome(outcome))
-}
-
-#[inline]
-fn execute<'s>(
-    shard: &'s mut Shard,
-    notices: &mut Notices,
-    command: &Command<'_>,
-    hash: u64,
-    now: Millis,
-) -> Outcome<'s> {
-    if notices.are_off() {
-        return shard.execute(command, hash, now);
-    }
-    notices.execute(shard, command, hash, now)
-}
-
-/// A long value that came again for a change that is not done again.
-#[cold]
-fn drop_upload(shard: &mut Shard, command: &Command<'_>) {
-    if let Op::Write(Write { value: Body::Upload(id), .. }) | Op::SetRange { value: Body::Upload(id), .. } =
-        command.op
-    {
-        shard.upload_abort(id);
-    }
 }

@@ -1,9 +1,9 @@
 //! What other shards ask of this one: each answer is written behind its request.
 
-use super::execute::perform;
 use super::holds::Holder;
 use super::mail::{Address, AnsweredWith, AskBytes, AskKind, Batch, OwnedAnswered, Posted, What};
 use super::owned::{OwnedAnswer, fill_command};
+use super::perform::perform;
 use super::scan::CURSOR_BITS;
 use super::script::ScriptAsked;
 use super::state::WorkerState;

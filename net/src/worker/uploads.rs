@@ -1,9 +1,10 @@
 //! Long values, which come in slices: for this shard, on to another one, and from another one.
 
 use super::connection::Connection;
-use super::execute::{Destination, perform};
+use super::execute::Destination;
 use super::mail::{Ask, AskBytes, What};
 use super::owned::{Options, OwnedAnswer, fill_command, strip_op};
+use super::perform::perform;
 use super::state::WorkerState;
 use super::tier::DURABILITY;
 use super::upload::{Upload, UploadPlace};
@@ -122,7 +123,7 @@ impl WorkerState {
                     conn.upload = Some(upload);
                     return false;
                 }
-                self.wait_for(conn, part, read_ns, (1, room), None);
+                self.wait_for(conn, part, read_ns, (1, room), Some(self.shard.key_hash(&upload.key)));
             }
             UploadPlace::Here(id) if abort => {
                 self.shard.upload_abort(id);

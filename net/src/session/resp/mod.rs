@@ -30,6 +30,7 @@ mod config;
 mod connection;
 mod counters;
 mod debug;
+mod dispatch;
 mod dump;
 mod error;
 mod errors;
@@ -49,6 +50,7 @@ mod locked;
 mod memory;
 mod messages;
 mod monitor;
+mod numbers;
 mod object;
 mod observe;
 mod options;
@@ -76,16 +78,15 @@ const _: () = assert!(table::NAMES.len() + subcommands::COUNT == COMMANDS);
 pub(crate) use connection::REDIS_VERSION;
 pub(crate) use errors::PATTERN_STEPS_MAX;
 pub(in crate::session) use monitor::quote;
+pub(crate) use numbers::command_name;
 pub use reply::Free;
 pub use reply_kind::ReplyKind;
 pub(crate) use script_calls::NotCalled;
-pub(crate) use subcommands::command_name;
 pub use transaction::Transaction;
 
 use super::answer::Answer;
 use super::calls::{COMMANDS, Fate, NO_COMMAND};
 use super::context::ComposeContext;
-use super::messages::Channels;
 use super::output::Output;
 use super::parsing::{Limits, Parsed};
 use super::part::{Part, ReplyKind as PartReply, Work};
@@ -94,10 +95,10 @@ use super::push::Push;
 use super::scratch::Scratch;
 use call::{Call, part};
 use error::Error;
-use lengths::{exceeds, long_value, pairs_bytes_max};
+use lengths::{exceeds, long_value};
 use reply::Composer;
 use reply_kind::Kind;
-use row::{JointRead, Origin, Queueing, Row, Run, Values};
+use row::{Row, Run};
 use stream::State;
 use table::row_of;
 use torc_engine::command::{Command, Millis, Op};
@@ -463,163 +464,6 @@ impl Session {
             }
         }
         true
-    }
-
-    /// Works a whole request off, and says how many of its bytes: less than all if it has a long value.
-    fn dispatch<'a>(&mut self, frame: &'a [u8], arguments: &Arguments, turn: &mut Turn<'_, 'a>) -> usize {
-        let consumed = frame.len();
-        self.command = NO_COMMAND;
-        let row = row_of(frame, arguments);
-        if exceeds(row.map(|(_, row)| row), arguments, consumed, consumed, turn.limits) {
-            self.close(Error::FrameTooLong, consumed, turn);
-            return consumed;
-        }
-        let Some((index, row)) = row else {
-            turn.error(Error::UnknownCommand, frame);
-            return consumed;
-        };
-        if !row.takes(arguments.spans.len()) {
-            turn.scratch.count(index as u8, Fate::Rejected);
-            self.refuse_arguments(row, frame, turn);
-            return consumed;
-        }
-        if self.guarded {
-            match self.guard(row, frame, arguments, turn) {
-                Guarded::Passes => {}
-                Guarded::Waits => return 0,
-                Guarded::Answered => {
-                    turn.scratch.count(index as u8, Fate::Rejected);
-                    return consumed;
-                }
-            }
-            self.pass_caching(row, turn);
-        }
-        if row.values == Values::Pairs && consumed > pairs_bytes_max(turn.limits) {
-            turn.error(Error::PairsTooLong, frame);
-            return consumed;
-        }
-        if let Some(place) = long_value(row, arguments, turn.limits) {
-            self.begin((index, row), frame, arguments, place, turn);
-            return place.start;
-        }
-        self.run(index, row, frame, arguments, turn)
-    }
-
-    /// Works off a request that needs no streaming, and says how many of its bytes.
-    fn run<'a>(
-        &mut self,
-        index: usize,
-        row: &'static Row,
-        frame: &'a [u8],
-        arguments: &Arguments,
-        turn: &mut Turn<'_, 'a>,
-    ) -> usize {
-        let call = turn.call(row, frame, arguments);
-        // All numbers are below 256.
-        let row_number = index as u8;
-        self.command = subcommands::number_of(index, call.argument(1));
-        if self.port == Port::Shard && !call.has_one_slot() {
-            turn.scratch.count(self.command, Fate::Rejected);
-            turn.error(Error::CrossSlot, frame);
-            return frame.len();
-        }
-        turn.scratch.count(self.command, Fate::Called);
-        if turn.scratch.is_noting() {
-            self.note(&call);
-        }
-        let result = match (row.run, row.values) {
-            (Run::Parts(parts), _) => parts(&call, turn.parts),
-            (Run::Keys(check, _), _) => match check(&call) {
-                Ok(()) => return self.hand_out(&call, 0, turn),
-                Err(error) => Err(error),
-            },
-            (Run::Listens { begins: true, of: Channels::Sharded }, _) if turn.is_replay => {
-                Err(Error::SsubscribeInMulti)
-            }
-            (Run::Listens { of, .. }, _) => match several::check(&call) {
-                Ok(()) if call.len() > 1 => {
-                    self.unsettle();
-                    return self.hand_out(&call, 0, turn);
-                }
-                Ok(()) => {
-                    self.unsettle();
-                    turn.parts.push(messages::unsubscribe_all(of));
-                    Ok(())
-                }
-                Err(error) => Err(error),
-            },
-            (Run::Store(storage), Values::Streamed(value)) => {
-                storage(&call).and_then(|storage| strings::store_one(&call, turn.parts, storage, value))
-            }
-            (Run::Quit, _) => {
-                turn.parts.push(part(Work::Close, Kind::Ok, &[]));
-                self.state = State::Closed;
-                Ok(())
-            }
-            (Run::Joint(read, kind), _) => self.joint(&call, (read, kind), turn),
-            (Run::Script(script), _) => self.script(&call, script, turn),
-            (Run::Queue(step), _) => match step {
-                Queueing::Begin => self.begin_queue(turn),
-                Queueing::Run => self.end_queue(turn),
-                Queueing::Drop => self.drop_queue(turn),
-            },
-            (Run::Mixed(parts, _), _) => {
-                if let Some(no_touch) = clients::touch(&call) {
-                    self.set_database(turn);
-                    (self.no_touch, turn.from) = (no_touch, turn.parts.len());
-                }
-                if tracking::is_caching(&call) {
-                    self.begin_caching(turn);
-                }
-                parts(&call, turn.parts).map(|begun| {
-                    if !begun {
-                        turn.parts.push(call::local(Kind::Local(row_number), frame));
-                    }
-                })
-            }
-            (Run::Chooses(_), _) => {
-                self.choose(&call, turn);
-                turn.parts.push(call::local(Kind::Local(row_number), frame));
-                Ok(())
-            }
-            (Run::Enters(_), _) if self.enter(index, &call, turn) => Ok(()),
-            (Run::Enters(_), _) => {
-                self.choose_version(&call);
-                turn.parts.push(call::local(Kind::Local(row_number), frame));
-                Ok(())
-            }
-            _ => {
-                turn.parts.push(call::local(Kind::Local(row_number), frame));
-                Ok(())
-            }
-        };
-        if let Err(error) = result {
-            turn.scratch.count(self.command, Fate::Failed);
-            turn.error(error, frame);
-        }
-        frame.len()
-    }
-
-    fn joint<'a>(
-        &self,
-        call: &Call<'_, 'a>,
-        (read, kind): (JointRead, Kind),
-        turn: &mut Turn<'_, 'a>,
-    ) -> Result<(), Error> {
-        let database = self.database;
-        let joint = read(call, Origin { port: self.port, database })?;
-        let words = turn.scratch.keep(&joint::words_of(call, joint));
-        turn.parts.push(part(Work::Joint { joint, database, words }, kind, &[]));
-        Ok(())
-    }
-
-    /// Notes a request for those who monitor the server.
-    #[cold]
-    fn note(&self, call: &Call<'_, '_>) {
-        if monitor::is_shown(call.row, (call.len() > 1).then(|| call.argument(1))) {
-            call.scratch
-                .note(self.database, |out| monitor::show(call.frame, call.spans, call.is_escaped, out));
-        }
     }
 
     /// What can be done about a request that is not all there: begin a long value, or refuse it early.

@@ -1,8 +1,7 @@
 //! With which kind of reply a part is answered: plain data that is kept with the part.
 
-use super::command_name;
 use super::error::Error;
-use crate::session::calls::{COMMANDS, NO_COMMAND};
+use crate::session::calls::NO_COMMAND;
 use crate::session::messages::{Channels, Inspect};
 use crate::session::walk::Over;
 
@@ -169,17 +168,11 @@ impl ReplyKind {
         }
         words
     }
-
-    /// The command, or the commonest one that is answered so.
-    pub(in crate::session) fn verb(&self) -> &'static str {
-        let named = Some(usize::from(self.command)).filter(|command| *command < COMMANDS);
-        named.map_or_else(|| self.kind.verb(), command_name)
-    }
 }
 
 impl Kind {
     /// The commonest command that is answered so.
-    fn verb(self) -> &'static str {
+    pub(super) fn verb(self) -> &'static str {
         match self {
             Kind::Value => "get",
             Kind::Range { .. } => "getrange",

@@ -140,3 +140,27 @@ fn a_transaction_of_one_shard_holds_its_keys_only_if_it_needs_another_turn() {
     assert_eq!(sent_to(&mut own, OTHER), "$1\r\nw\r\n");
     assert!(!own.holds.is_any());
 }
+
+/// Those who read wait for its keys: it must not stand still with some of them.
+#[test]
+fn a_transaction_that_has_begun_to_hold_keys_goes_on_in_a_pause() {
+    let (mut first, mut second) = pair(Protocol::Resp);
+    let [here, there] = [0, 1].map(|shard| key_of(&first, shard));
+    ask_to_hold(&mut second, holder(0), &there);
+    let commands =
+        [resp(&["MULTI"]), resp(&["SET", &here, "v"]), resp(&["SET", &there, "v"]), resp(&["EXEC"])];
+    execute(&mut first, &commands.concat(), 4);
+    for _ in 0..3 {
+        turn(&mut first);
+        turn(&mut second);
+    }
+    assert!(first.holds.is_any());
+    first.shared.tunables.pause(first.now, first.now + 60_000, false);
+    second.release_hold(holder(0));
+    for _ in 0..4 {
+        turn(&mut second);
+        turn(&mut first);
+    }
+    assert!(!first.holds.is_any());
+    assert_eq!(sent(&mut first), "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n+OK\r\n+OK\r\n");
+}

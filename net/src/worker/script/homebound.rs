@@ -16,6 +16,8 @@ struct Bound {
     /// Runs that are still done here, and how many there were from the start.
     left: u8,
     runs: u8,
+    /// Runs that were sent since one came back.
+    sent: u8,
 }
 
 impl Homebound {
@@ -29,14 +31,16 @@ impl Homebound {
         let bound = &mut self.bounds[name as usize % PLACES];
         let stays = bound.name == name && bound.left > 0;
         bound.left -= u8::from(stays);
+        bound.sent = bound.sent.saturating_add(u8::from(!stays));
         stays
     }
 
-    /// A script was sent back. Each time it is tried half as often, down to one run in 256.
+    /// A script was sent back. Each time it is tried half as often, down to one run in 256, unless others were not sent back meanwhile.
     pub(super) fn came_back(&mut self, name: u64) {
         let bound = &mut self.bounds[name as usize % PLACES];
-        let runs = if bound.name == name { bound.runs.saturating_mul(2) } else { 1 };
-        *bound = Bound { name, left: runs, runs };
+        let comes_always = bound.name == name && bound.sent <= 1;
+        let runs = if comes_always { bound.runs.saturating_mul(2) } else { 1 };
+        *bound = Bound { name, left: runs, runs, sent: 0 };
         self.is_any = true;
     }
 }
@@ -59,5 +63,20 @@ mod tests {
         }
         assert!(homebound.is_any());
         assert!((8..20).contains(&tried), "{tried}");
+    }
+
+    #[test]
+    fn what_comes_back_now_and_then_is_sent_all_the_same() {
+        let mut homebound = Homebound::default();
+        let mut sent = 0;
+        for _ in 0..1_000 {
+            if !homebound.stays(7) {
+                sent += 1;
+                if sent % 10 == 0 {
+                    homebound.came_back(7);
+                }
+            }
+        }
+        assert!(sent > 900, "{sent}");
     }
 }

@@ -11,10 +11,10 @@ use crate::metrics::{CommandClass, OutcomeClass};
 use crate::session::{Answer, Port};
 #[cfg(test)]
 use crate::worker::bug::Bug;
-use crate::worker::execute::perform;
 use crate::worker::owned::OwnedAnswer;
+use crate::worker::perform::perform;
 use crate::worker::state::WorkerState;
-use std::time::Duration;
+use std::time::Instant;
 use torc_engine::command::{Command, Op, Outcome, Read};
 use torc_lua::{Ended, Stop};
 use torc_proto::resp::compose;
@@ -28,6 +28,20 @@ const TURN_SHARE: u32 = 4;
 impl WorkerState {
     /// Runs a script; its reply is appended to `out`. `None`: one of its keys is held.
     pub(in crate::worker) fn serve_script(
+        &mut self,
+        lane: u16,
+        asked: Asked<'_>,
+        resp3: bool,
+        out: &mut Vec<u8>,
+    ) -> Option<OwnedAnswer> {
+        let began = Instant::now();
+        let answer = self.serve_script_at_once(lane, asked, resp3, out);
+        // What it takes to copy values and to compile counts, too.
+        self.scripts_served += began.elapsed();
+        answer
+    }
+
+    fn serve_script_at_once(
         &mut self,
         lane: u16,
         asked: Asked<'_>,
@@ -79,7 +93,6 @@ impl WorkerState {
         resp3: bool,
     ) -> Result<Option<OutcomeClass>, OwnedAnswer> {
         let (ended, wanted) = self.run_on_copies(run, items, asked, (Port::Common, resp3));
-        self.scripts_served += self.scripts.as_ref().map_or(Duration::ZERO, |engine| engine.lua.since());
         if let Some(why) = self.stopped_for_good(ended) {
             return Err(why);
         }

@@ -31,7 +31,7 @@ impl WorkerState {
             || self.tier.is_some()
             || conn.is_of_one_shard()
             // What it reads is noted for its client; what it calls is shown, and once.
-            || conn.tracking.is_some()
+            || conn.tracking.as_ref().is_some_and(|tracking| tracking.reads())
             || self.monitoring.is_on
             || part.once.is_some()
             || asked.words.len() > WORDS_BYTES_MAX

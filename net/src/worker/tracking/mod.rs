@@ -59,7 +59,7 @@ impl Tracking {
     }
 
     /// Whether its client wants to be told of what it reads now.
-    pub(super) fn reads(&self) -> bool {
+    pub(in crate::worker) fn reads(&self) -> bool {
         self.wanted.reads()
     }
 

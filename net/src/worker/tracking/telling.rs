@@ -165,7 +165,8 @@ impl WorkerState {
         if self.has(crate::worker::bug::Bug::LonePush) {
             return;
         }
-        if keys.is_empty() {
+        // A script at another shard may have read any key; nothing is begun behind it.
+        if keys.is_empty() || conn.asks_alone {
             self.push_to(conn, Push::keys(keys, false));
         }
         if let Some(tracking) = &mut conn.tracking {

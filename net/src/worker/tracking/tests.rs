@@ -344,7 +344,7 @@ fn news_for_clients_that_are_gone_keep_no_shard_awake() {
 #[test]
 fn a_script_that_is_run_at_another_shard_changes_keys_as_its_client() {
     let script = "redis.call('incr', KEYS[1]) return redis.call('pexpire', KEYS[1], 5000)";
-    for (options, is_told) in [(&["NOLOOP"][..], false), (&[], true)] {
+    for (options, is_told) in [(&["BCAST", "NOLOOP"][..], false), (&["BCAST"], true)] {
         let (mut first, mut second) = tracked(options);
         let key = key_of(&first, 1);
         execute(&mut first, &resp(&["GET", &key]), 1);
@@ -362,4 +362,37 @@ fn a_script_that_is_run_at_another_shard_changes_keys_as_its_client() {
         turns(&mut first, &mut second);
         assert_eq!(sent(&mut first), self::told(&key));
     }
+}
+
+/// What it is told of its own changes may be more than may wait for a client: others would see half of the script.
+#[test]
+fn a_script_that_has_begun_to_write_is_not_kept_by_what_waits_for_its_client() {
+    let (mut first, _) = tracked(&["BCAST"]);
+    first.settings.limits.arguments_max = 100;
+    let tag = key_of(&first, 0);
+    let keys: Vec<String> = (0..40).map(|number| format!("{{{tag}}}{number}")).collect();
+    let script = "for _, key in ipairs(KEYS) do redis.call('set', key, 'v') end return 1";
+    let words: Vec<&str> =
+        ["EVAL", script, "40"].into_iter().chain(keys.iter().map(String::as_str)).collect();
+    execute(&mut first, &resp(&words), 1);
+    other(&mut first, &["GET", &keys[39]]);
+    assert_eq!(sent_to(&mut first, OTHER), "$1\r\nv\r\n");
+    let answer = sent(&mut first);
+    assert!(answer.len() > 1_000 && answer.contains(":1\r\n"), "{answer}");
+}
+
+/// It may have read the key as it was.
+#[test]
+fn who_is_told_by_prefixes_is_told_again_behind_a_script_at_another_shard() {
+    let (mut first, mut second) = tracked(&["BCAST"]);
+    let there = key_of(&first, 1);
+    execute(&mut first, &resp(&["EVAL", "return redis.call('get', KEYS[1])", "1", &there]), 1);
+    first.publish_mail();
+    second.read_mail();
+    other(&mut second, &["SET", &there, "v"]);
+    second.tell_news(None);
+    first.tell_news(None);
+    second.publish_mail();
+    first.read_mail();
+    assert_eq!(sent(&mut first), format!("{}_\r\n{}", told(&there), told(&there)));
 }
