@@ -148,8 +148,8 @@ pub struct Read {
 }
 
 impl Read {
-    /// A look that is no access, and is not counted.
-    pub const LOOK: Read = Read {
+    /// How GET looks: as [`Read::default`], for constants.
+    pub const PLAIN: Read = Read {
         expiry: Expiry::Keep,
         vivify: None,
         token: None,
@@ -158,10 +158,13 @@ impl Read {
         show_old_expiry: false,
         leases: false,
         inspect: false,
-        peek: true,
+        peek: false,
         decides: false,
-        uncounted: true,
+        uncounted: false,
     };
+
+    /// A look that is no access, and is not counted.
+    pub const LOOK: Read = Read { peek: true, uncounted: true, ..Read::PLAIN };
 
     /// Whether it changes nothing but the accesses that are counted, unless the reader knows leases and the item is stale or stands
     /// for one being fetched: then the owner may give the lease.

@@ -9,19 +9,7 @@ use crate::session::part::Part;
 use torc_engine::command::{Delete, Expiry, IfEqual, Op, Read, Then, Write, WriteMode};
 
 /// How GET looks.
-pub(super) const READ: Op<'static> = Op::Read(Read {
-    expiry: Expiry::Keep,
-    vivify: None,
-    token: None,
-    recache_below_ms: None,
-    recache_by_new: false,
-    show_old_expiry: false,
-    leases: false,
-    inspect: false,
-    peek: false,
-    decides: false,
-    uncounted: false,
-});
+pub(super) const READ: Op<'static> = Op::Read(Read::PLAIN);
 
 type Parts<'p, 'a> = &'p mut Vec<Part<'a>>;
 

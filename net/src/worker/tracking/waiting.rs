@@ -24,11 +24,6 @@ struct Command {
 impl Waiting {
     /// A command has got the next place.
     pub(in crate::worker) fn begin(&mut self, sequence: u32, hash: u64) {
-        // One that was sent back gets its place again.
-        while self.commands.back().is_some_and(|last| last.sequence == sequence) {
-            let last = self.commands.pop_back();
-            self.bytes -= last.map_or(0, |last| last.told.len());
-        }
         self.commands.push_back(Command { sequence, hash, told: Vec::new() });
     }
 
@@ -89,14 +84,5 @@ mod tests {
         assert_eq!(told(&mut waiting, first.wrapping_add(3)), [b""; 0]);
         assert_eq!(told(&mut waiting, first.wrapping_add(4)), [b""; 0]);
         assert_eq!((waiting.bytes, waiting.commands.len()), (0, 0));
-    }
-
-    #[test]
-    fn a_place_that_is_taken_again_is_told_of_what_comes_then() {
-        let mut waiting = Waiting::default();
-        waiting.begin(1, 7);
-        waiting.note(7, b"k");
-        waiting.begin(1, 8);
-        assert_eq!((told(&mut waiting, 1), waiting.bytes), (Vec::new(), 0));
     }
 }
