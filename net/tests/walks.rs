@@ -4,7 +4,7 @@
 mod servers;
 
 use servers::*;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::Read;
 use std::net::TcpStream;
 use torc_net::server::{Server, ServerConfig};
@@ -62,17 +62,35 @@ fn keys_of_all_shards_are_found_and_others_are_served_in_between() {
     });
 }
 
+/// How often each key was the random one.
+fn random_keys(stream: &mut TcpStream, times: usize) -> HashMap<String, usize> {
+    let mut found = HashMap::new();
+    for _ in 0..times {
+        *found.entry(ask_line(stream, "RANDOMKEY")).or_default() += 1;
+    }
+    found
+}
+
 #[test]
 fn any_key_may_be_the_random_one() {
     on_each(|server| {
         let mut stream = connect(address(server));
         assert_eq!(ask_line(&mut stream, "RANDOMKEY"), "$-1\r\n");
         fill(&mut stream, 10);
-        let mut found = HashSet::new();
-        for _ in 0..2000 {
-            found.insert(ask_line(&mut stream, "RANDOMKEY"));
+        // Each is due 200 times.
+        let found = random_keys(&mut stream, 2000);
+        assert!(found.len() == 10 && found.values().all(|times| *times > 20), "{found:?}");
+        // A shard's own port tells those of the shard.
+        let mut all = 0;
+        for port in server.shard_addresses() {
+            let mut stream = connect(*port);
+            let size = ask_line(&mut stream, "DBSIZE");
+            let keys: usize = size.trim_matches([':', '\r', '\n']).parse().expect("DBSIZE answers a number");
+            let found = random_keys(&mut stream, 1000);
+            assert!(found.len() == keys || keys == 0 && found.contains_key("$-1\r\n"), "{keys}: {found:?}");
+            all += keys;
         }
-        assert_eq!(found.len(), 10, "{found:?}");
+        assert_eq!(all, 10);
     });
 }
 

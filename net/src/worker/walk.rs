@@ -31,6 +31,9 @@ const GRANT_SHARE: usize = 8;
 const DUMP_BYTES_MAX: usize = 64 << 10;
 /// Keys that one step looks for.
 const STEP_KEYS: u32 = 1000;
+/// Keys of which RANDOMKEY takes one. The first key behind a random place alone would not do: of two neighbours the second would
+/// nearly never be taken.
+const ANY_KEY_OF: u32 = 16;
 
 /// What comes of a step.
 enum Came {
@@ -102,36 +105,37 @@ impl WorkerState {
     /// A walk before its first step.
     fn walk(&self, conn: &Connection, part: &Part<'_>, over: Over) -> Walk {
         let here = u64::from(self.number) << CURSOR_BITS;
+        let random = mixed(self.turn.began_ns ^ conn.number << 32);
         let cursor = match over {
+            Over::AnyKey => self.anywhere(conn, part.work.database(), random),
             _ if conn.is_of_one_shard() => here,
             Over::Count | Over::Clients(OfClients::Own) => here,
-            Over::AnyKey => self.anywhere(part.work.database(), self.turn.began_ns ^ conn.number << 32),
             Over::SlotCount { slot } | Over::SlotKeys { slot, .. } => {
                 u64::from(self.shared.slots.owner(slot)) << CURSOR_BITS
             }
             Over::Keys | Over::Dump(_) | Over::Clients(_) => 0,
         };
         let from_start = !matches!(over, Over::AnyKey);
-        Walk { over, cursor, from_start, count: 0, found: Vec::new() }
+        Walk { over, cursor, from_start, random: mixed(random), count: 0, found: Vec::new() }
     }
 
     /// A place among the keys of a database, each shard being as likely as it has keys.
-    fn anywhere(&self, database: u16, seed: u64) -> u64 {
+    fn anywhere(&self, conn: &Connection, database: u16, random: u64) -> u64 {
         let keys = |shard| {
             let figures = self.shared.database(database.into(), Some(shard));
             figures.items + figures.only
         };
-        let all: u64 = (0..self.mail.shards()).map(keys).sum();
-        let random = mixed(seed);
+        let shards = if conn.is_of_one_shard() { self.number..self.number + 1 } else { 0..self.mail.shards() };
+        let all: u64 = shards.clone().map(keys).sum();
         let mut left = random % all.max(1);
-        for shard in 0..self.mail.shards() {
+        for shard in shards {
             let here = keys(shard);
             if left < here {
-                return u64::from(shard) << CURSOR_BITS | mixed(random) >> (u64::BITS - CURSOR_BITS);
+                return u64::from(shard) << CURSOR_BITS | place_among(here, mixed(random));
             }
             left -= here;
         }
-        0
+        u64::from(self.number) << CURSOR_BITS
     }
 
     /// A step at this shard: the next cursor, and what was found. `None`: it has to wait.
@@ -237,7 +241,7 @@ impl WorkerState {
 
 impl Walk {
     fn step_keys(&self) -> u32 {
-        if self.over == Over::AnyKey { 1 } else { STEP_KEYS }
+        if self.over == Over::AnyKey { ANY_KEY_OF } else { STEP_KEYS }
     }
 
     fn tells(&self) -> Tells {
@@ -253,12 +257,12 @@ impl Walk {
                 self.count = found.try_into().map_or(0, u64::from_le_bytes);
                 Came::Done
             }
-            Over::AnyKey => match words::each(found).next() {
-                Some(key) => {
-                    self.push(key);
+            Over::AnyKey => match words::each(found).count() as u64 {
+                0 => Came::More,
+                keys => {
+                    words::each(found).nth((self.random % keys) as usize).iter().for_each(|key| self.push(key));
                     Came::Done
                 }
-                None => Came::More,
             },
             Over::SlotCount { slot } => {
                 self.count += words::each(found).filter(|key| slot_of(key) == slot).count() as u64;
@@ -324,6 +328,13 @@ impl Walk {
 /// Whether it is a dump for a client that is told nothing more. Its steps would be gathered until the connection is closed.
 fn is_in_vain(conn: &Connection, over: Over) -> bool {
     matches!(over, Over::Dump(_)) && conn.phase != Phase::Open
+}
+
+/// Where [`ANY_KEY_OF`] keys behind are looked for, in a shard that has `keys`. Places before the first one count as the first one,
+/// as many as these keys take: so the first keys are taken as often as those that have others before them.
+fn place_among(keys: u64, random: u64) -> u64 {
+    let width = (u64::from(ANY_KEY_OF) << CURSOR_BITS) / keys;
+    (random % ((1 << CURSOR_BITS) + width)).saturating_sub(width)
 }
 
 /// A number that looks random (the finalizer of SplitMix64).

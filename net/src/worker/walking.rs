@@ -10,6 +10,8 @@ pub(crate) struct Walk {
     pub(super) cursor: u64,
     /// It began somewhere in between, and has come to the end once.
     pub(super) from_start: bool,
+    /// Which of some keys is taken, where one will do.
+    pub(super) random: u64,
     pub(super) count: u64,
     /// Keys as words, or text.
     pub(super) found: Vec<u8>,
