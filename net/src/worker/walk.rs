@@ -125,7 +125,8 @@ impl WorkerState {
             let figures = self.shared.database(database.into(), Some(shard));
             figures.items + figures.only
         };
-        let shards = if conn.is_of_one_shard() { self.number..self.number + 1 } else { 0..self.mail.shards() };
+        let shards =
+            if conn.is_of_one_shard() { self.number..self.number + 1 } else { 0..self.mail.shards() };
         let all: u64 = shards.clone().map(keys).sum();
         let mut left = random % all.max(1);
         for shard in shards {
@@ -260,7 +261,10 @@ impl Walk {
             Over::AnyKey => match words::each(found).count() as u64 {
                 0 => Came::More,
                 keys => {
-                    words::each(found).nth((self.random % keys) as usize).iter().for_each(|key| self.push(key));
+                    words::each(found)
+                        .nth((self.random % keys) as usize)
+                        .iter()
+                        .for_each(|key| self.push(key));
                     Came::Done
                 }
             },
