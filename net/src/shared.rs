@@ -16,7 +16,7 @@ use crate::tunables::Tunables;
 use crate::users::Users;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU16, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -51,7 +51,8 @@ pub(crate) struct Shared {
     pub(crate) worker_stats: Vec<Arc<WorkerStats>>,
     /// Set when all shards are made.
     pub(crate) shard_stats: OnceLock<Vec<Arc<ShardStats>>>,
-    pub(crate) memory_bytes: u64,
+    /// From the least that clients may set to `--memory`, bytes: what [`Tunables`] has is in between.
+    pub(crate) memory: RangeInclusive<u64>,
     /// `--max-connections`: what [`Tunables`] has instead is not more.
     pub(crate) connections_max: usize,
     pub(crate) tunables: Tunables,
@@ -236,6 +237,12 @@ impl Shared {
         baseline.extend(now);
     }
 
+    /// Each shard's store goes down to its part of it, or may grow up to that again.
+    pub(crate) fn set_memory(&self, bytes: u64) {
+        let less = self.memory.end().saturating_sub(bytes) / self.worker_stats.len() as u64;
+        self.tunables.set_memory(bytes, less);
+    }
+
     fn baseline(&self) -> MutexGuard<'_, Vec<(&'static str, u64)>> {
         // Nobody panics while holding the lock, and a list of numbers is whole at every moment.
         self.baseline.lock().unwrap_or_else(PoisonError::into_inner)
@@ -258,7 +265,8 @@ impl Figures<'_> {
         let commands = |command| self.of_workers(|stats| stats.commands(command));
         Some(match name {
             "memory_max" | "memory_max_bytes" | "bytes_limit" => {
-                self.shared.memory_bytes / self.shared.worker_stats.len() as u64 * self.shards.len() as u64
+                self.shared.tunables.memory() * self.shards.len() as u64
+                    / self.shared.worker_stats.len() as u64
             }
             "watchers" => self.shared.observed.monitors.watchers(),
             "tracking_keys_max" => self.shared.tracking_keys_max as u64,
@@ -352,6 +360,7 @@ mod tests {
     use super::Shared;
     use crate::session::{memcache::stats, native, resp::info};
     use crate::simulation::shared;
+    use crate::tunables::Tunables;
 
     #[test]
     fn every_figure_that_a_protocol_shows_has_a_source() {
@@ -366,7 +375,7 @@ mod tests {
 
     #[test]
     fn the_figures_of_the_shards_add_up() {
-        let shared = Shared { memory_bytes: 64 << 20, ..shared(2) };
+        let shared = Shared { tunables: Tunables::new(0, 100, 64 << 20), ..shared(2) };
         shared.worker_stats[0].accepted.add(5);
         shared.worker_stats[1].accepted.add(2);
         for (name, figures) in [("connections_total", [5, 2]), ("memory_max_bytes", [32 << 20, 32 << 20])] {

@@ -24,6 +24,8 @@ pub enum Changeable {
     IdleSeconds,
     /// Most connections, over all listeners.
     Connections,
+    /// Memory of all shards; not more than at the start.
+    MemoryBytes,
     /// Microseconds from which on a request is slow; -1: none is.
     SlowerThanUs,
     /// Most slow requests that are kept.

@@ -61,8 +61,11 @@ pub(crate) enum Pressure {
 pub(crate) struct Budget {
     /// The shard's part of `--memory`.
     pub(super) memory: usize,
-    /// `--client-memory`, this shard's part.
+    /// `--client-memory`, this shard's part, and what of it is left while the memory is lowered.
+    pub(super) clients: usize,
     pub(super) share: usize,
+    /// The memory is lowered by so much.
+    pub(super) less: u64,
     /// Always there.
     pub(super) floor: usize,
     /// Fixed memory beside store and clients: receive buffers, the parts of a round, outcomes of numbered changes.
@@ -128,7 +131,9 @@ impl Budget {
     pub(crate) fn new(config: BudgetConfig) -> Budget {
         Budget {
             memory: config.memory as usize,
+            clients: config.clients as usize,
             share: config.clients as usize,
+            less: 0,
             floor: config.floor as usize,
             fixed: config.fixed as usize,
             lends: config.lends,
@@ -219,6 +224,16 @@ impl Budget {
     pub(crate) fn discharge(&mut self, conn: &Connection) {
         self.no_longer_favours(conn.id);
         self.connections -= conn.charged;
+    }
+
+    /// The memory is lowered by `less` bytes, and what clients may hold in proportion.
+    #[inline]
+    pub(super) fn lower(&mut self, less: u64) {
+        if less != self.less {
+            self.less = less;
+            let (clients, memory) = (self.clients as u128, self.memory as u128);
+            self.share = (clients * memory.saturating_sub(less.into()) / memory.max(1)) as usize;
+        }
     }
 
     /// As [`Budget::needed`] and some to spare: more at once, less when less was needed for a while, so that segments do
