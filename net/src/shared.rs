@@ -2,7 +2,7 @@
 
 use crate::clock::Wall;
 use crate::databases::Databases;
-use crate::metrics::{CloseReason, CommandTimes, WorkerStats};
+use crate::metrics::{CloseReason, CommandTimes, WorkerStats, add_codes};
 use crate::observed::Observed;
 use crate::rdma::{PairsByClient, Watcher};
 use crate::readable::Readable;
@@ -16,7 +16,7 @@ use crate::tunables::Tunables;
 use crate::users::Users;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU16, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -51,7 +51,8 @@ pub(crate) struct Shared {
     pub(crate) worker_stats: Vec<Arc<WorkerStats>>,
     /// Set when all shards are made.
     pub(crate) shard_stats: OnceLock<Vec<Arc<ShardStats>>>,
-    pub(crate) memory_bytes: u64,
+    /// From the least that clients may set to `--memory`, bytes: what [`Tunables`] has is in between.
+    pub(crate) memory: RangeInclusive<u64>,
     /// `--max-connections`: what [`Tunables`] has instead is not more.
     pub(crate) connections_max: usize,
     pub(crate) tunables: Tunables,
@@ -66,6 +67,7 @@ pub(crate) struct Shared {
     pub(crate) baseline: Mutex<Vec<(&'static str, u64)>>,
     /// What commands had taken when that was last reset.
     pub(crate) times_before: Mutex<Vec<CommandTimes>>,
+    pub(crate) errors_before: Mutex<Vec<(String, u64)>>,
     /// Memory that each shard accounts for, bytes: of the store, of clients, fixed.
     pub(crate) accounts: Vec<AtomicU64>,
     /// Resident memory of the process that no account knows of, bytes; below 0 while accounts hold memory that was never
@@ -174,8 +176,30 @@ impl Shared {
     }
 
     pub(crate) fn reset_command_times(&self) {
-        let now = self.all_command_times();
+        let (now, errors_now) = (self.all_command_times(), self.all_error_codes());
         *self.times_before() = now;
+        *self.errors_before() = errors_now;
+    }
+
+    /// Errors that clients of Redis were answered, by their codes, over all shards, since [`Shared::reset_command_times`].
+    pub(crate) fn error_codes(&self) -> Vec<(String, u64)> {
+        let before = self.errors_before();
+        let since = |(code, count): (String, u64)| {
+            let known = before.iter().find(|(known, _)| *known == code).map_or(0, |(_, count)| *count);
+            (code, count.saturating_sub(known))
+        };
+        self.all_error_codes().into_iter().map(since).filter(|(_, count)| *count > 0).collect()
+    }
+
+    fn errors_before(&self) -> MutexGuard<'_, Vec<(String, u64)>> {
+        // As with `times_before`.
+        self.errors_before.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn all_error_codes(&self) -> Vec<(String, u64)> {
+        let mut all = Vec::new();
+        self.worker_stats.iter().for_each(|stats| add_codes(&mut all, stats.error_codes()));
+        all
     }
 
     fn times_before(&self) -> MutexGuard<'_, Vec<CommandTimes>> {
@@ -213,6 +237,12 @@ impl Shared {
         baseline.extend(now);
     }
 
+    /// Each shard's store goes down to its part of it, or may grow up to that again.
+    pub(crate) fn set_memory(&self, bytes: u64) {
+        let less = self.memory.end().saturating_sub(bytes) / self.worker_stats.len() as u64;
+        self.tunables.set_memory(bytes, less);
+    }
+
     fn baseline(&self) -> MutexGuard<'_, Vec<(&'static str, u64)>> {
         // Nobody panics while holding the lock, and a list of numbers is whole at every moment.
         self.baseline.lock().unwrap_or_else(PoisonError::into_inner)
@@ -235,7 +265,8 @@ impl Figures<'_> {
         let commands = |command| self.of_workers(|stats| stats.commands(command));
         Some(match name {
             "memory_max" | "memory_max_bytes" | "bytes_limit" => {
-                self.shared.memory_bytes / self.shared.worker_stats.len() as u64 * self.shards.len() as u64
+                self.shared.tunables.memory() * self.shards.len() as u64
+                    / self.shared.worker_stats.len() as u64
             }
             "watchers" => self.shared.observed.monitors.watchers(),
             "tracking_keys_max" => self.shared.tracking_keys_max as u64,
@@ -254,6 +285,7 @@ impl Figures<'_> {
             "deletes" => self.of_shards("deletions"),
             "refusals" => self.of_workers(|stats| stats.outcomes("refused")),
             "commands" | "requests" => self.of_workers(WorkerStats::requests_total),
+            "errors_answered" => self.of_workers(|stats| stats.error_codes().map(|(_, count)| count).sum()),
             "connections_total" => self.of_workers(|stats| stats.accepted.read()),
             "connections_refused" => self.of_workers(|stats| stats.closes(CloseReason::TooMany)),
             "idle_kicks" => self.of_workers(|stats| stats.closes(CloseReason::Idle)),
@@ -328,6 +360,7 @@ mod tests {
     use super::Shared;
     use crate::session::{memcache::stats, native, resp::info};
     use crate::simulation::shared;
+    use crate::tunables::Tunables;
 
     #[test]
     fn every_figure_that_a_protocol_shows_has_a_source() {
@@ -342,7 +375,7 @@ mod tests {
 
     #[test]
     fn the_figures_of_the_shards_add_up() {
-        let shared = Shared { memory_bytes: 64 << 20, ..shared(2) };
+        let shared = Shared { tunables: Tunables::new(0, 100, 64 << 20), ..shared(2) };
         shared.worker_stats[0].accepted.add(5);
         shared.worker_stats[1].accepted.add(2);
         for (name, figures) in [("connections_total", [5, 2]), ("memory_max_bytes", [32 << 20, 32 << 20])] {

@@ -10,6 +10,10 @@ pub(crate) struct Tunables {
     /// Silent clients are closed after this; 0: never.
     idle_ms_max: AtomicU64,
     connections_max: AtomicUsize,
+    /// Memory of all shards, bytes.
+    memory: AtomicU64,
+    /// What each shard has less than at the start, bytes.
+    memory_less: AtomicU64,
     /// Until then commands of clients wait.
     paused_until: AtomicU64,
     /// All do, not only those that may change something.
@@ -24,10 +28,12 @@ pub(crate) enum Pause {
 }
 
 impl Tunables {
-    pub(crate) fn new(idle_ms_max: u64, connections_max: usize) -> Tunables {
+    pub(crate) fn new(idle_ms_max: u64, connections_max: usize, memory: u64) -> Tunables {
         Tunables {
             idle_ms_max: idle_ms_max.into(),
             connections_max: connections_max.into(),
+            memory: memory.into(),
+            memory_less: 0.into(),
             paused_until: 0.into(),
             pauses_all: false.into(),
         }
@@ -47,6 +53,21 @@ impl Tunables {
 
     pub(crate) fn set_connections_max(&self, count: usize) {
         self.connections_max.store(count, Relaxed);
+    }
+
+    pub(crate) fn memory(&self) -> u64 {
+        self.memory.load(Relaxed)
+    }
+
+    #[inline]
+    pub(crate) fn memory_less(&self) -> u64 {
+        self.memory_less.load(Relaxed)
+    }
+
+    /// `less`: of each shard.
+    pub(crate) fn set_memory(&self, bytes: u64, less: u64) {
+        self.memory.store(bytes, Relaxed);
+        self.memory_less.store(less, Relaxed);
     }
 
     /// A pause that has begun goes on as long as it was to, and is of all commands if one of the two is.
@@ -75,7 +96,7 @@ mod tests {
 
     #[test]
     fn a_pause_is_never_made_shorter_or_less_but_by_its_end() {
-        let tunables = Tunables::new(0, 1);
+        let tunables = Tunables::new(0, 1, 0);
         assert_eq!(tunables.paused(5), None);
         tunables.pause(5, 100, true);
         tunables.pause(6, 50, false);

@@ -25,6 +25,9 @@ const CLIENT_SHARE: u64 = 4;
 pub(super) const MAIL_SHARE: u64 = 32;
 /// A value may take this share of what a shard has for items: a longer one would evict most of them.
 const VALUE_SHARE: u64 = 4;
+/// Of its memory for items and clients a shard keeps this share when it is lowered, and so many bytes.
+const LOWERED_SHARE: u64 = 8;
+const LOWERED_BYTES_MIN: u64 = 8 << 20;
 /// A shard has at least this many segments; small memories get small segments.
 const SEGMENTS_MIN: u64 = 64;
 
@@ -49,6 +52,19 @@ pub fn value_bytes_possible(config: &ServerConfig) -> u64 {
     let budget = budget(config);
     let beside = budget.fixed + beyond_at_start(config) as u64 / u64::from(config.shards.max(1));
     budget.memory.saturating_sub(beside + budget.clients) / VALUE_SHARE
+}
+
+/// The least that clients may lower the memory to, bytes: an eighth of what items and clients have is left. Where memory cannot be given
+/// back, all of it.
+pub(super) fn memory_least(config: &ServerConfig) -> u64 {
+    let shards = u64::from(config.shards);
+    let budget = budget(config);
+    if !budget.lends {
+        return config.memory_bytes;
+    }
+    let beside = beyond_at_start(config) as u64 + shards * budget.fixed;
+    let left = (config.memory_bytes.saturating_sub(beside) / LOWERED_SHARE).max(shards * LOWERED_BYTES_MIN);
+    (beside + left).min(config.memory_bytes)
 }
 
 pub(super) fn budget(config: &ServerConfig) -> BudgetConfig {

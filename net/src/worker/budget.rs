@@ -18,6 +18,7 @@
 //! | exhausted: all of it | clients that hold input or answers are not read; those that hold most and move least are closed |
 
 use super::connection::{CONNECTION_BYTES, Connection};
+use super::memory::Hunt;
 use super::rounds::{CONNECTION_PARTS, ROUND_CONNECTIONS};
 use crate::session::Part;
 use crate::transport::ConnId;
@@ -60,8 +61,11 @@ pub(crate) enum Pressure {
 pub(crate) struct Budget {
     /// The shard's part of `--memory`.
     pub(super) memory: usize,
-    /// `--client-memory`, this shard's part.
+    /// `--client-memory`, this shard's part, and what of it is left while the memory is lowered.
+    pub(super) clients: usize,
     pub(super) share: usize,
+    /// The memory is lowered by so much.
+    pub(super) less: u64,
     /// Always there.
     pub(super) floor: usize,
     /// Fixed memory beside store and clients: receive buffers, the parts of a round, outcomes of numbered changes.
@@ -83,6 +87,8 @@ pub(crate) struct Budget {
     pub(super) used_at_look: usize,
     /// Whether the last look found a client to close, or one that is being closed.
     pub(super) closes: bool,
+    /// The walk for hoarders that is under way.
+    pub(super) hunt: Option<Hunt>,
     /// Since when connections count what they move.
     pub(super) moving_since: Millis,
     pub(super) resumed_at: Millis,
@@ -125,7 +131,9 @@ impl Budget {
     pub(crate) fn new(config: BudgetConfig) -> Budget {
         Budget {
             memory: config.memory as usize,
+            clients: config.clients as usize,
             share: config.clients as usize,
+            less: 0,
             floor: config.floor as usize,
             fixed: config.fixed as usize,
             lends: config.lends,
@@ -138,6 +146,7 @@ impl Budget {
             looked_at: 0,
             used_at_look: 0,
             closes: true,
+            hunt: None,
             moving_since: 0,
             resumed_at: 0,
             favoured: None,
@@ -215,6 +224,16 @@ impl Budget {
     pub(crate) fn discharge(&mut self, conn: &Connection) {
         self.no_longer_favours(conn.id);
         self.connections -= conn.charged;
+    }
+
+    /// The memory is lowered by `less` bytes, and what clients may hold in proportion.
+    #[inline]
+    pub(super) fn lower(&mut self, less: u64) {
+        if less != self.less {
+            self.less = less;
+            let (clients, memory) = (self.clients as u128, self.memory as u128);
+            self.share = (clients * memory.saturating_sub(less.into()) / memory.max(1)) as usize;
+        }
     }
 
     /// As [`Budget::needed`] and some to spare: more at once, less when less was needed for a while, so that segments do

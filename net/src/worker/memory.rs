@@ -2,6 +2,8 @@
 
 mod hoarders;
 
+pub(super) use hoarders::Hunt;
+
 use super::budget::{LOOK_MS, Pressure, SHORT_BYTES};
 use super::connection::Connection;
 use super::state::WorkerState;
@@ -101,7 +103,9 @@ impl WorkerState {
             super::bug::Bug::IdleMemory => (self.budget.fixed as u64 + self.budget.share as u64).max(aside),
             _ => aside,
         };
-        self.shard.set_aside(aside);
+        let less = self.shared.tunables.memory_less();
+        self.budget.lower(less);
+        self.shard.set_aside(aside + less);
         self.budget.regrant(self.shard.bytes_held() - self.shard.bytes_free(), beyond);
         self.stats.client_bytes_max.set(self.budget.grant() as u64);
         let accounted = self.shard.bytes_held() + (self.budget.used() + self.budget.fixed) as u64;

@@ -95,6 +95,7 @@ impl ServerView for View {
             // Less than a second is not told as never.
             Changeable::IdleSeconds => tunables.idle_ms_max().div_ceil(1000) as i64,
             Changeable::Connections => tunables.connections_max() as i64,
+            Changeable::MemoryBytes => tunables.memory() as i64,
             Changeable::SlowerThanUs => observed.slower_than_us(),
             Changeable::SlowLogMax => observed.slow_log_max() as i64,
             Changeable::EventsFromMs => observed.events_from_ms() as i64,
@@ -105,6 +106,7 @@ impl ServerView for View {
         match what {
             Changeable::IdleSeconds => (0, i32::MAX.into()),
             Changeable::Connections => (1, self.shared.connections_max as i64),
+            Changeable::MemoryBytes => (*self.shared.memory.start() as i64, *self.shared.memory.end() as i64),
             Changeable::SlowerThanUs => (-1, i64::MAX / 1000),
             Changeable::SlowLogMax => (0, SLOW_LOG_MAX as i64),
             Changeable::EventsFromMs => (0, i64::MAX / 1000),
@@ -116,6 +118,7 @@ impl ServerView for View {
         match what {
             Changeable::IdleSeconds => tunables.set_idle_ms_max(number as u64 * 1000),
             Changeable::Connections => tunables.set_connections_max(number as usize),
+            Changeable::MemoryBytes => self.shared.set_memory(number as u64),
             Changeable::SlowerThanUs => observed.set_slower_than_us(number),
             Changeable::SlowLogMax => observed.set_slow_log_max(number as usize),
             Changeable::EventsFromMs => observed.set_events_from_ms(number as u64),
@@ -128,6 +131,10 @@ impl ServerView for View {
 
     fn reset_command_times(&self) {
         self.shared.reset_command_times();
+    }
+
+    fn error_codes(&self) -> Vec<(String, u64)> {
+        self.shared.error_codes()
     }
 
     fn command_times(&self) -> Vec<CommandTimes> {

@@ -9,10 +9,12 @@
 //! The program below sees only [`Config`]: every value parsed, every `auto` replaced by what was found on the
 //! machine, every combination checked. Nothing here opens a socket or starts a thread.
 
+mod addresses;
 mod error;
 mod file;
 mod rdma;
 pub(crate) mod settings;
+mod share;
 mod shared_memory;
 pub(crate) mod sources;
 mod tier;
@@ -24,6 +26,7 @@ pub(crate) use sources::{Flags, Origin};
 pub(crate) use value::Size;
 
 use crate::machine::Machine;
+use addresses::taken;
 use sources::Texts;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -31,8 +34,8 @@ use torc_engine::eviction::Algorithm;
 use torc_engine::item::KEY_BYTES_MAX;
 use torc_engine::spaces::DATABASES_MAX;
 use torc_net::event_classes::EventClasses;
-use torc_net::server::{Endpoint, Listen, ServerConfig, overlap, value_bytes_possible};
-use value::{show_cpus, show_duration, show_listen, show_short_time};
+use torc_net::server::{ServerConfig, value_bytes_possible};
+use value::{show_duration, show_short_time};
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -222,18 +225,6 @@ fn script_memory(text: &str) -> Result<Size, String> {
 }
 
 const CONNECTIONS_MAX: u64 = 10_000_000;
-/// A shard's number has 16 bits on the wire; 1,024 shards are more than any machine has cores.
-const SHARDS_MAX: u64 = 1024;
-/// A shard with less cannot hold its index, its buffers and enough segments to evict well.
-const SHARD_BYTES_MIN: u64 = 8 << 20;
-/// `auto` gives no shard less: with it, crowds of clients do not make it exceed its memory.
-const SHARD_BYTES_AUTO: u64 = 16 << 20;
-/// The process itself takes some, however few shards there are.
-const MEMORY_BYTES_MIN: u64 = 16 << 20;
-/// What `auto` memory is at most.
-const MEMORY_AUTO_MAX: u64 = 1 << 30;
-/// How far the shards' ports lie above the first listener's.
-const SHARD_PORT_DISTANCE: u16 = 100;
 
 /// Parses settings and remembers what came out.
 struct Reader<'t> {
@@ -340,227 +331,12 @@ impl Reader<'_> {
         self.note(NAME, Size(bytes.min(most)).to_string(), why);
         Ok(bytes.min(most))
     }
-
-    fn listen(&mut self, allow_remote: bool) -> Result<Vec<Listen>, ConfigError> {
-        let raw = &self.texts["listen"];
-        let mut listen: Vec<Listen> = Vec::new();
-        for text in &raw.texts {
-            let fail = |reason| ConfigError::Value {
-                setting: "listen",
-                origin: raw.origin.clone(),
-                text: text.clone(),
-                reason,
-            };
-            let entry = value::listen(text).map_err(fail)?;
-            if let Endpoint::Tcp(address) = &entry.endpoint {
-                local_or_allowed(*address, allow_remote).map_err(fail)?;
-            }
-            let free_port = matches!(&entry.endpoint, Endpoint::Tcp(address) if address.port() == 0);
-            if !free_port && listen.iter().any(|other| other.endpoint == entry.endpoint) {
-                return Err(fail("is given twice".into()));
-            }
-            listen.push(entry);
-        }
-        if listen.is_empty() {
-            return Err(self.error("listen", "is empty; give at least one address"));
-        }
-        let shown: Vec<String> = listen.iter().map(show_listen).collect();
-        self.note("listen", shown.join(","), "");
-        Ok(listen)
-    }
-
-    /// An empty host is the protocols' way to say: the one that you are connected to.
-    fn announce_host(&mut self, listen: &[Listen]) -> Result<Option<String>, ConfigError> {
-        const NAME: &str = "announce-host";
-        let everywhere = listen.iter().find_map(|entry| match &entry.endpoint {
-            Endpoint::Tcp(address) => Some(address.ip().is_unspecified()),
-            Endpoint::Unix(_) => None,
-        });
-        let (host, shown, why) = match self.text(NAME) {
-            "same" => (Some(String::new()), "same".into(), ""),
-            "auto" if everywhere == Some(true) => {
-                (Some(String::new()), "same".into(), "the listen address is every address")
-            }
-            "auto" => (None, "the listen address".into(), ""),
-            _ => {
-                let host = self.parse(NAME, host)?;
-                (Some(host.clone()), host, "")
-            }
-        };
-        self.note(NAME, shown, why);
-        Ok(host)
-    }
-
-    /// The port of shard 0; 0: any.
-    fn shard_ports(&mut self, listen: &[Listen], shards: u16) -> Result<Option<u16>, ConfigError> {
-        const NAME: &str = "shard-port-base";
-        let first = listen.iter().find_map(|entry| match &entry.endpoint {
-            Endpoint::Tcp(address) => Some(address.port()),
-            Endpoint::Unix(_) => None,
-        });
-        let fits = |base: &u16| base.checked_add(shards - 1).is_some();
-        let (base, why) = match self.text(NAME) {
-            "off" => (None, ""),
-            "auto" if shards == 1 => (None, "the common port is the only shard's own"),
-            "auto" => match first {
-                None => (None, "no TCP listener"),
-                Some(0) => (Some(0), "the listener's port is any, too"),
-                Some(port) => match port.checked_add(SHARD_PORT_DISTANCE).filter(fits) {
-                    Some(base) => (Some(base), "the first TCP listener's port plus 100"),
-                    None => (Some(0), "no room above the listener's port"),
-                },
-            },
-            _ => (Some(self.parse(NAME, count::<0, 65535>)? as u16), ""),
-        };
-        if base.is_some_and(|base| !fits(&base)) {
-            return Err(self
-                .error(NAME, format!("leaves no port for the last of {shards} shards; choose a lower one")));
-        }
-        self.note(NAME, base.map_or("off".into(), |base| base.to_string()), why);
-        Ok(base)
-    }
-
-    /// The CPUs that may be used, and whether the user chose them.
-    fn cpus(&mut self, machine: &Machine) -> Result<Vec<usize>, ConfigError> {
-        if self.is_auto("cpus") {
-            return Ok(machine.cpus_allowed.clone());
-        }
-        self.allowed_cpus("cpus", machine)
-    }
-
-    fn allowed_cpus(&self, name: &'static str, machine: &Machine) -> Result<Vec<usize>, ConfigError> {
-        let cpus = self.parse(name, value::cpu_list)?;
-        match cpus.iter().find(|cpu| !machine.cpus_allowed.contains(cpu)) {
-            None => Ok(cpus),
-            Some(cpu) => Err(self.error(
-                name,
-                format!("names CPU {cpu}; this process may use {}", show_cpus(&machine.cpus_allowed)),
-            )),
-        }
-    }
-
-    fn shards(&mut self, cpus: Vec<usize>, machine: &Machine) -> Result<(u16, Vec<usize>), ConfigError> {
-        let chosen = !self.is_auto("cpus");
-        let quota = machine.cpu_quota.map(|quota| (quota.floor() as usize).max(1));
-        let (shards, why) = if !self.is_auto("shards") {
-            (self.parse("shards", count::<1, SHARDS_MAX>)? as usize, "")
-        } else if chosen {
-            (cpus.len(), "one for each CPU of --cpus")
-        } else if let Some(quota) = quota.filter(|quota| *quota < cpus.len()) {
-            (quota, "as many as the cgroup's CPU quota allows")
-        } else {
-            (cpus.len(), "one for each CPU this process may use")
-        };
-        let (shards, why) = match self.shards_max_auto()? {
-            Some(most) if most < shards => (most, "one for every 16m of --memory"),
-            _ => (shards, why),
-        };
-        let shards = shards.clamp(1, SHARDS_MAX as usize);
-        self.note("shards", shards.to_string(), why);
-        let cpus = if chosen { cpus } else { cpus.into_iter().take(shards).collect() };
-        let why = match (chosen, cpus.len() < shards) {
-            (_, true) => "fewer than shards, so shards share CPUs",
-            (false, false) => "the first this process may use",
-            (true, false) => "",
-        };
-        self.note("cpus", show_cpus(&cpus), why);
-        Ok((shards as u16, cpus))
-    }
-
-    /// How many shards `auto` makes at most, if `--memory` is given.
-    fn shards_max_auto(&mut self) -> Result<Option<usize>, ConfigError> {
-        if !self.is_auto("shards") || self.is_auto("memory") {
-            return Ok(None);
-        }
-        let bytes = self.parse("memory", value::size)?.0;
-        Ok(Some((bytes / SHARD_BYTES_AUTO).max(1) as usize))
-    }
-
-    fn memory(&mut self, machine: &Machine, shards: u16) -> Result<u64, ConfigError> {
-        let least = (SHARD_BYTES_MIN * u64::from(shards)).max(MEMORY_BYTES_MIN);
-        let (bytes, why) = if self.is_auto("memory") {
-            let quarter = machine.memory_bytes / 4;
-            let why = if quarter < MEMORY_AUTO_MAX {
-                format!("a quarter of the {}'s", machine.memory_source)
-            } else {
-                "the smaller of 1g and a quarter of what there is".into()
-            };
-            // Whole mebibytes: they are shown, divided over shards and cut in segments.
-            (quarter.min(MEMORY_AUTO_MAX) >> 20 << 20, why)
-        } else {
-            (self.parse("memory", value::size)?.0, String::new())
-        };
-        if bytes < least {
-            return Err(self.error(
-                "memory",
-                format!(
-                    "comes to {}, and --shards {shards} needs at least {}; give more memory or fewer --shards",
-                    Size(bytes),
-                    Size(least)
-                ),
-            ));
-        }
-        if bytes > machine.memory_bytes {
-            return Err(self.error(
-                "memory",
-                format!("is more than the {}'s {}", machine.memory_source, Size(machine.memory_bytes)),
-            ));
-        }
-        self.note("memory", Size(bytes).to_string(), &why);
-        Ok(bytes)
-    }
-
-    /// `taken`: what clients are served at.
-    fn admin(&mut self, allow_remote: bool, taken: &[SocketAddr]) -> Result<Option<SocketAddr>, ConfigError> {
-        let parse = |text: &str| match text {
-            "off" => Ok(None),
-            _ => {
-                let address = value::socket_address(text.strip_prefix("http://").unwrap_or(text))?;
-                local_or_allowed(address, allow_remote)?;
-                if taken.iter().any(|taken| overlap(*taken, address)) {
-                    return Err(
-                        "is where clients are served (--listen, --shard-port-base); choose another, or off"
-                            .into(),
-                    );
-                }
-                Ok(Some(address))
-            }
-        };
-        self.one("admin", parse, |admin| admin.map_or("off".into(), |address| format!("http://{address}")))
-    }
 }
 
 /// Bytes as somebody would choose them: a whole number of mebibytes, or of kibibytes if it is less than one.
 fn round(bytes: u64) -> u64 {
     let shift = if bytes >= 1 << 20 { 20 } else { 10 };
     bytes >> shift << shift
-}
-
-/// Addresses of the common listeners and of the shards.
-fn taken(listen: &[Listen], shard_port_base: Option<u16>, shards: u16) -> Vec<SocketAddr> {
-    let mut taken: Vec<SocketAddr> = listen
-        .iter()
-        .filter_map(|entry| match &entry.endpoint {
-            Endpoint::Tcp(address) => Some(*address),
-            Endpoint::Unix(_) => None,
-        })
-        .collect();
-    if let (Some(first), Some(base @ 1..)) = (taken.first().copied(), shard_port_base) {
-        let ports = (0..shards).filter_map(|shard| base.checked_add(shard));
-        taken.extend(ports.map(|port| SocketAddr::new(first.ip(), port)));
-    }
-    taken
-}
-
-/// Where nobody is asked for a password, reach is the only protection.
-fn local_or_allowed(address: SocketAddr, allow_remote: bool) -> Parse<()> {
-    if allow_remote || address.ip().is_loopback() {
-        return Ok(());
-    }
-    Err("can be reached from other machines, and without authentication whoever reaches it may read and \
-         delete everything; listen on 127.0.0.1, give clients a password (--requirepass-file), or say --allow-remote if the \
-         network is closed"
-        .into())
 }
 
 fn auto<T>(parse: impl Fn(&str) -> Parse<T>) -> impl Fn(&str) -> Parse<Option<T>> {
@@ -581,14 +357,6 @@ fn switch(text: &str) -> Parse<bool> {
         "false" | "no" | "0" | "off" => Ok(false),
         _ => Err("is neither true nor false".into()),
     }
-}
-
-fn host(text: &str) -> Parse<String> {
-    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '_');
-    if text.is_empty() || text.len() > 253 || !text.chars().all(good) {
-        return Err("is not a host name or an IP address without port".into());
-    }
-    Ok(text.into())
 }
 
 fn one_of<T: Clone>(text: &str, choices: &[(&str, T)]) -> Parse<T> {

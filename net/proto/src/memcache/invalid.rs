@@ -62,10 +62,10 @@ pub enum Invalid {
     /// `stats cachedump` without its words, or of a class that cannot be.
     StatsWords,
     StatsClass,
-    /// `cache_memlimit`: less than the protocol allows, bytes rather than megabytes, or not the present size.
+    /// `cache_memlimit`: less than the protocol allows, bytes rather than megabytes, or out of bounds.
     MemoryTooSmall,
     MemoryInBytes,
-    MemoryFixed,
+    MemoryOutOfBounds,
     /// `lru_crawler`: no such class, no class at all, too long a sleep.
     CrawlerClass,
     CrawlerNotStarted,
@@ -114,7 +114,7 @@ impl Invalid {
             Invalid::Shutdown => b"ERROR: shutdown not enabled\r\n",
             Invalid::MemoryTooSmall => b"MEMLIMIT_TOO_SMALL cannot set maxbytes to less than 8m\r\n",
             Invalid::MemoryInBytes => b"MEMLIMIT_ADJUST_FAILED input value is megabytes not bytes\r\n",
-            Invalid::MemoryFixed => b"MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust\r\n",
+            Invalid::MemoryOutOfBounds => b"MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust\r\n",
             Invalid::ShutdownMode => b"CLIENT_ERROR invalid shutdown mode\r\n",
             Invalid::CrawlerClass => b"BADCLASS invalid class id\r\n",
             Invalid::CrawlerNotStarted => b"NOTSTARTED no items to crawl\r\n",

@@ -3,7 +3,7 @@
 use super::reply_kind::{Denial, LineKind};
 use crate::session::answer::Answer;
 use crate::session::bad_input::BadInput;
-use crate::session::context::ServerView;
+use crate::session::context::{Changeable, ServerView};
 use crate::session::output::Output;
 use torc_engine::command::{Found, Number, Outcome, Refusal, Value};
 use torc_proto::memcache::{Invalid, LINE_END};
@@ -107,17 +107,19 @@ pub(super) fn line(kind: LineKind, answer: &Answer<'_>, out: &mut Output) {
     out.tail().extend_from_slice(text);
 }
 
-/// The memory is that of the start: no other size is taken.
+/// A size is taken up to that of the start, and from the least that shards need.
 #[cold]
 pub(super) fn memory_limit(megabytes: u32, noreply: bool, server: &dyn ServerView, out: &mut Output) {
-    if noreply {
-        return;
+    let bytes = i64::from(megabytes) << 20;
+    let (least, most) = server.changeable_limits(Changeable::MemoryBytes);
+    let fits = (least..=most).contains(&bytes);
+    if fits {
+        server.change(Changeable::MemoryBytes, bytes);
     }
-    // The shards' parts may be some bytes less together.
-    let present = (server.figure("memory_max") + (1 << 19)) >> 20;
-    match present == u64::from(megabytes) {
+    match fits {
+        _ if noreply => {}
         true => out.tail().extend_from_slice(b"OK\r\n"),
-        false => invalid(Invalid::MemoryFixed, out),
+        false => invalid(Invalid::MemoryOutOfBounds, out),
     }
 }
 

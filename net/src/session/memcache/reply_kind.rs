@@ -57,7 +57,7 @@ pub(super) enum Kind {
     Connections,
     /// Keys, as they are found.
     Dump(Dump),
-    /// `cache_memlimit`: whether it is what there is.
+    /// `cache_memlimit`
     MemoryLimit {
         megabytes: u32,
         noreply: bool,

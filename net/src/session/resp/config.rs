@@ -18,10 +18,10 @@ pub(super) fn config(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8
 }
 
 const CONFIG: &[Subcommand] = &[
-    Subcommand { name: "get", arity: -3, run: get },
-    Subcommand { name: "set", arity: -4, run: set },
-    Subcommand { name: "resetstat", arity: 2, run: reset },
-    Subcommand { name: "rewrite", arity: 2, run: rewrite },
+    Subcommand { name: "get", run: get },
+    Subcommand { name: "set", run: set },
+    Subcommand { name: "resetstat", run: reset },
+    Subcommand { name: "rewrite", run: rewrite },
 ];
 
 /// What Redis' name of a setting stands for here.
@@ -35,6 +35,8 @@ enum Meaning {
     Port,
     EventClasses,
     Changeable(Changeable),
+    /// Of all shards; 0 sets it to that of the start, as there is always a limit.
+    Memory,
     DebugCommands,
     /// Whether there is one is told, and not what it is.
     Password,
@@ -62,7 +64,7 @@ const SETTINGS: &[(&str, Meaning)] = &[
     ("lfu-log-factor", Meaning::Is("10")),
     ("lua-time-limit", Meaning::Figure("script_ms_max")),
     ("maxclients", Meaning::Changeable(Changeable::Connections)),
-    ("maxmemory", Meaning::Figure("memory_max_bytes")),
+    ("maxmemory", Meaning::Memory),
     ("maxmemory-clients", Meaning::Figure("client_bytes_max")),
     ("maxmemory-policy", Meaning::Is(POLICY)),
     ("maxmemory-samples", Meaning::Is("5")),
@@ -89,6 +91,7 @@ fn value(meaning: Meaning, call: &LocalCall<'_>) -> String {
         Meaning::Port => call.context.local.rsplit(':').next().unwrap_or("0").to_owned(),
         Meaning::EventClasses => server.event_classes().to_string(),
         Meaning::Changeable(what) => server.changeable(what).to_string(),
+        Meaning::Memory => server.changeable(Changeable::MemoryBytes).to_string(),
         Meaning::DebugCommands => if server.has_debug_commands() { "yes" } else { "no" }.to_owned(),
         Meaning::Password => if server.has_password() { "(hidden)" } else { "" }.to_owned(),
     }
@@ -166,17 +169,49 @@ fn check(meaning: Meaning, word: &[u8], call: &LocalCall<'_>) -> Result<Option<C
         let wrong = "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.";
         return classes.map(|classes| Some(Change::EventClasses(classes))).ok_or(wrong.to_owned());
     }
+    if let Meaning::Memory = meaning {
+        return check_memory(word, call).map(Some);
+    }
     let Meaning::Changeable(what) = meaning else {
         let is_so = value(meaning, call).as_bytes().eq_ignore_ascii_case(word)
             && !(matches!(meaning, Meaning::Password) && call.context.server.has_password());
         return if is_so { Ok(None) } else { Err("can't set immutable config".to_owned()) };
     };
-    let (least, most) = call.context.server.changeable_limits(what);
     let number = parse_i64(word).ok_or("argument couldn't be parsed into an integer")?;
+    check_limits(what, number, call).map(Some)
+}
+
+fn check_limits(what: Changeable, number: i64, call: &LocalCall<'_>) -> Result<Change, String> {
+    let (least, most) = call.context.server.changeable_limits(what);
     match (least..=most).contains(&number) {
-        true => Ok(Some(Change::Number(what, number))),
+        true => Ok(Change::Number(what, number)),
         false => Err(format!("argument must be between {least} and {most} inclusive")),
     }
+}
+
+fn check_memory(word: &[u8], call: &LocalCall<'_>) -> Result<Change, String> {
+    let what = Changeable::MemoryBytes;
+    match memory_bytes(word).ok_or("argument must be a memory value")? {
+        0 => Ok(Change::Number(what, call.context.server.changeable_limits(what).1)),
+        bytes => check_limits(what, bytes, call),
+    }
+}
+
+/// Bytes, with Redis' units: `k` is 1,000, `kb` 1,024.
+fn memory_bytes(word: &[u8]) -> Option<i64> {
+    let digits = word.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let (number, unit) = word.split_at(digits);
+    let factor = match &unit.to_ascii_lowercase()[..] {
+        b"" | b"b" => 1,
+        b"k" => 1000,
+        b"kb" => 1 << 10,
+        b"m" => 1_000_000,
+        b"mb" => 1 << 20,
+        b"g" => 1_000_000_000,
+        b"gb" => 1 << 30,
+        _ => return None,
+    };
+    parse_i64(number)?.checked_mul(factor)
 }
 
 fn reset(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
@@ -193,6 +228,18 @@ fn rewrite(_: &mut Client, _: &LocalCall<'_>, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_has_the_units_of_redis() {
+        for (word, bytes) in
+            [("0", 0), ("12", 12), ("12b", 12), ("3k", 3_000), ("3KB", 3 << 10), ("5gB", 5 << 30)]
+        {
+            assert_eq!(memory_bytes(word.as_bytes()), Some(bytes), "{word}");
+        }
+        for word in ["", "mb", "-1", "1.5gb", "1tb", "9223372036854775807k", "1 mb"] {
+            assert_eq!(memory_bytes(word.as_bytes()), None, "{word}");
+        }
+    }
 
     #[test]
     fn settings_are_in_order_and_each_is_named_once() {

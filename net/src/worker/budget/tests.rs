@@ -27,6 +27,16 @@ fn clients_are_granted_what_the_store_leaves_up_to_their_share() {
     assert_eq!(budget.grant(), 3 << 20);
 }
 
+#[test]
+fn clients_may_hold_less_while_the_memory_is_lowered() {
+    let mut budget = budget();
+    for (less, clients) in [(32u64 << 20, 8usize << 20), (56 << 20, 4 << 20), (0, 16 << 20)] {
+        budget.lower(less);
+        budget.regrant(8 << 20, 0);
+        assert_eq!(budget.grant(), clients, "{less}");
+    }
+}
+
 /// Crowds make rounds long, whose parts stay in memory.
 #[test]
 fn the_parts_of_a_round_have_their_share_of_a_small_memory() {
