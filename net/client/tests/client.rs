@@ -70,7 +70,7 @@ fn a_server_says_that_it_has_rdma_and_nothing_comes_of_it() {
     assert_eq!((client.transport(), told.connections, told.moves), (Some(Transport::Socket), 0, 0));
     assert!(!told.fallbacks.is_empty() && told.last.is_some(), "{told:?}");
     let strict = with(&fake, |config| {
-        (config.transport, config.timeout) = (Transport::Rdma, Duration::from_millis(200));
+        (config.transport, config.timeout) = (Transport::Rdma, Duration::from_secs(2));
     });
     let error = strict.get("key-1").wait().expect_err("nothing else will do");
     assert!(matches!(error, Error::Unreachable { .. }), "{error}");
@@ -346,7 +346,8 @@ fn a_deadline_ends_a_request_and_is_told_to_the_server() {
     let client = client(&fake);
     client.ping().wait().unwrap();
     fake.behave(|seen| if seen.key == b"slow" { Action::Ignore } else { Action::Serve });
-    let allowed = Duration::from_millis(30);
+    // The client sends it before, on a busy machine, too.
+    let allowed = Duration::from_secs(1);
     let begun = Instant::now();
     let set = client.set("slow", "v").deadline(allowed).wait();
     assert_eq!(set, Err(Error::Timeout { after: allowed, maybe_done: true }));
@@ -354,7 +355,7 @@ fn a_deadline_ends_a_request_and_is_told_to_the_server() {
     let get = client.get("slow").deadline(allowed).wait();
     assert_eq!(get, Err(Error::Timeout { after: allowed, maybe_done: false }));
     let told = fake.seen(Op::Set)[0].deadline_us.unwrap();
-    assert!(told > 0 && told <= 30_000);
+    assert!(told > 0 && told <= 1_000_000);
     assert_eq!(fake.seen(Op::Set)[0].key, b"slow");
     client.set("k", "v").wait().unwrap();
     assert_eq!(fake.seen(Op::Set)[1].deadline_us, None);
@@ -394,7 +395,7 @@ fn a_server_that_speaks_something_else_is_left() {
 fn an_address_where_nobody_listens_is_named_and_the_next_one_tried() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let mut config = Config::new(closed.clone());
-    config.timeout = Duration::from_millis(50);
+    config.timeout = Duration::from_secs(1);
     let unreachable = Client::with(config.clone()).unwrap().ping().wait();
     assert!(
         matches!(&unreachable, Err(Error::Unreachable { address, .. }) if *address == closed),

@@ -12,7 +12,7 @@ use torc_net::server::{Endpoint, Listen, Server, ServerConfig};
 use torc_net::transport::choice::{TransportChoice, choose};
 
 /// What a test waits for before it calls a thing hung.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A small server on a free port.
 pub(crate) fn config(transport: TransportChoice, shards: u16) -> ServerConfig {
@@ -22,6 +22,8 @@ pub(crate) fn config(transport: TransportChoice, shards: u16) -> ServerConfig {
         shards,
         memory_bytes: 64 << 20,
         drain_timeout: Duration::from_secs(5),
+        // One that waits for a CPU does not come to it.
+        script_time_max: Duration::from_millis(500),
         ..ServerConfig::default()
     }
 }

@@ -6,6 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+use torc_net::server::ServerConfig;
 use torc_proto::native::Op;
 
 const RING: usize = 16 << 10;
@@ -60,7 +61,11 @@ fn a_client_that_is_killed_at_any_moment_leaves_nothing() {
 
 #[test]
 fn clients_notice_at_once_that_the_server_is_gone() {
-    on_each(RING, |server, path| {
+    let patient = |config: &mut ServerConfig| {
+        shares(config, RING);
+        config.drain_timeout = PATIENCE;
+    };
+    on_each_with(patient, |server, path| {
         let clients: Vec<_> = (0..4)
             .map(|number: u32| {
                 let path = path.to_owned();
@@ -84,6 +89,6 @@ fn clients_notice_at_once_that_the_server_is_gone() {
         server.drain();
         let ended = Instant::now();
         clients.into_iter().for_each(|client| client.join().unwrap());
-        assert!(ended.elapsed() < Duration::from_secs(4), "they waited for the end of the drain");
+        assert!(ended.elapsed() < PATIENCE / 2, "they waited for the end of the drain");
     });
 }

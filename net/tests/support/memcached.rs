@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 /// The release whose protocol this is.
 pub const VERSION: &str = "1.6.18";
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs until it is dropped.
 pub struct Memcached {

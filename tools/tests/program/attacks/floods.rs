@@ -1,5 +1,6 @@
 //! What attackers send. Each returns the connections that are still open when its worst is done.
 
+use crate::harness::PATIENCE;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -17,7 +18,7 @@ pub(super) fn request(words: &[&[u8]]) -> Vec<u8> {
 
 pub(super) fn connect(server: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(server).expect("the server accepts");
-    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
     stream
 }
 

@@ -31,7 +31,7 @@ const P99_MAX: Duration = Duration::from_secs(2);
 const TABLES_BYTES: f64 = (5 << 20) as f64;
 const KEPT_MAX: f64 = 5.0;
 /// After this nothing is left of clients that are gone.
-const SETTLED: Duration = Duration::from_secs(10);
+const SETTLED: Duration = Duration::from_secs(30);
 /// Share of a shard's memory that clients may hold beyond their bound for a moment: what a turn of its loop has received
 /// before the shard knows that it must not take more, and as much again, as buffers double when they grow.
 const TURN_SHARE: f64 = 16.0;
@@ -236,9 +236,10 @@ fn attack(
     floods::fill(address, "fill", memory << 20);
     let kept_before = unaccounted(server);
     let process = process(server);
-    let (neighbour, resident) = (neighbour(address, Waited { process, shards }), residents(process));
+    let waited = Waited { process, shards };
+    let (neighbour, resident) = (neighbour(address, waited), residents(process));
     let attackers = std::thread::spawn(move || flood(address));
-    let excess = watch_bound(server, shards, memory, || attackers.is_finished());
+    let excess = watch_bound(server, waited, memory, || attackers.is_finished());
     let done = attackers.join().map(drop);
     let left = settle(
         server,
@@ -282,17 +283,18 @@ fn attack(
 struct Excess {
     /// Bytes beyond the highest bound so far, at worst; fewer than none if never.
     bytes: f64,
-    /// The longest time beyond the bound of the moment. It falls when resident memory grows otherwise, so clients may be
+    /// The longest time of the server's own beyond the bound of the moment. It falls when resident memory grows otherwise, so clients may be
     /// beyond it without having taken anything; but then the shard closes some at once.
     longest: Duration,
 }
 
 /// Looks at what clients hold until the attack is over.
-fn watch_bound(server: &Server, shards: u64, memory: usize, is_over: impl Fn() -> bool) -> Excess {
+fn watch_bound(server: &Server, waited: Waited, memory: usize, is_over: impl Fn() -> bool) -> Excess {
+    let shards = waited.shards;
     let slack = (memory << 20) as f64 / shards as f64 / TURN_SHARE;
     let mut excess = Excess { bytes: f64::MIN, longest: Duration::ZERO };
     let mut highest = vec![0.0_f64; shards as usize];
-    let mut within = vec![Instant::now(); shards as usize];
+    let mut within: Vec<_> = (0..shards).map(|_| waited.now()).collect();
     loop {
         let metrics = server.metrics();
         for shard in 0..shards as usize {
@@ -301,9 +303,9 @@ fn watch_bound(server: &Server, shards: u64, memory: usize, is_over: impl Fn() -
             highest[shard] = highest[shard].max(bound);
             excess.bytes = excess.bytes.max(held - highest[shard] - slack);
             if held <= bound + slack {
-                within[shard] = Instant::now();
+                within[shard] = waited.now();
             }
-            excess.longest = excess.longest.max(within[shard].elapsed());
+            excess.longest = excess.longest.max(waited.since(&within[shard]));
         }
         if is_over() {
             return excess;

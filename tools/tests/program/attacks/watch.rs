@@ -109,7 +109,7 @@ pub(super) struct Waited {
 }
 
 /// A moment of a wait.
-struct Moment {
+pub(super) struct Moment {
     at: Instant,
     /// CPU that the server has had, by shards, and that nobody on the machine has wanted.
     worked: Duration,
@@ -117,7 +117,7 @@ struct Moment {
 }
 
 impl Waited {
-    fn now(self) -> Moment {
+    pub(super) fn now(self) -> Moment {
         let read = |path: &str| std::fs::read_to_string(path).expect("the kernel tells of it");
         let fields = |line: &str| line.split_whitespace().map(|field| field.parse().unwrap_or(0)).collect();
         let process = read(&format!("/proc/{}/stat", self.process));
@@ -132,7 +132,7 @@ impl Waited {
 
     /// How long the wait since then was for the server's doing. Time that others than the server take from a machine which has none to
     /// spare does not count.
-    fn since(self, start: &Moment) -> Duration {
+    pub(super) fn since(self, start: &Moment) -> Duration {
         let end = self.now();
         let on_server = (end.worked - start.worked) + end.idle.saturating_sub(start.idle) + TICK;
         (end.at - start.at).min(on_server)

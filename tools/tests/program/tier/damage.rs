@@ -76,7 +76,7 @@ fn a_file_that_shrinks_latches_the_tier_and_serving_goes_on() {
     set_all(&mut redis, 0..1000);
     wait_until_saved(&server);
     std::fs::OpenOptions::new().write(true).open(&path).expect("the tier").set_len(1 << 20).expect("cut");
-    let end = Instant::now() + Duration::from_secs(30);
+    let end = Instant::now() + crate::harness::PATIENCE;
     let mut number = 1000;
     while server.metric("torc_tier_latched", "") < 1.0 {
         set_all(&mut redis, number..number + 1);

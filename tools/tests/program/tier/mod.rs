@@ -18,13 +18,13 @@ mod sizes;
 mod snapshots;
 mod threads;
 
-use crate::harness::{Server, finish, serve, stderr_of};
+use crate::harness::{PATIENCE, Server, finish, serve, stderr_of};
 use redis::{Answer, Redis};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Longer than a test waits for a change to be on the tier.
-const SAVED: Duration = Duration::from_secs(30);
+const SAVED: Duration = PATIENCE;
 
 /// A stop may take so long as that, be the medium ever so busy with others: what it would leave out is missed afterwards.
 const UNHURRIED: &str = "--drain-timeout=50s";
@@ -42,7 +42,7 @@ fn tier_file() -> (tempfile::TempDir, std::path::PathBuf) {
 
 /// Waits until all is known that the tier holds.
 fn wait_until_recovered(server: &Server) {
-    let end = Instant::now() + Duration::from_secs(60);
+    let end = Instant::now() + PATIENCE;
     while server.metric("torc_tier_recovering", "") > 0.0 {
         let (status, words) = server.admin("/readyz");
         assert!(status == 200 && words.starts_with("ready"), "{status} {words}");

@@ -2,13 +2,11 @@
 
 use super::redis::{Answer, Redis};
 use super::{key, kill, start, stop, tier_file, wait_until_recovered, wait_until_saved};
-use crate::harness::{Server, finish, serve, stderr_of, torc};
+use crate::harness::{PATIENCE, Server, finish, serve, stderr_of, torc};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 const KEYS: usize = 2000;
-/// Longer than anything takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn server(path: &Path, arguments: &[&str]) -> Server {
     let server = start(path, &[&["--memory=64m", "--tier-size=64m"], arguments].concat());
