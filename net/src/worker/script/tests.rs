@@ -277,7 +277,7 @@ fn what_a_script_that_comes_back_has_called_is_counted_and_shown_once() {
         let lines = [&first, &second].map(|state| &state.monitoring.lines[..]).concat();
         let lines = String::from_utf8(lines).unwrap();
         assert_eq!(lines.matches("lua] \"get\"").count(), calls, "{lines}");
-        [&mut first, &mut second].map(|state| state.end_turn(1));
+        [&mut first, &mut second].into_iter().for_each(|state| state.end_turn(1));
         let misses = [&first, &second].map(|state| state.shard.stats().misses.read());
         assert_eq!(misses.iter().sum::<u64>(), calls as u64);
         let gets = [&first, &second].map(|state| {
