@@ -79,6 +79,10 @@ pub(super) enum Action {
         key: String,
         to: i64,
     },
+    /// Keys are counted up, all together.
+    Tally {
+        keys: Vec<String>,
+    },
     Scan {
         cursor: String,
         count: usize,
@@ -93,6 +97,10 @@ pub(super) enum Action {
     },
     FlushDatabase {
         database: u16,
+    },
+    /// A password is given.
+    Enter {
+        is_right: bool,
     },
     Ping,
 }
@@ -118,7 +126,10 @@ impl Action {
     /// Answers before the one that counts.
     fn answers_before(&self) -> usize {
         match self {
-            Action::SetTogether { keys, .. } | Action::GetTogether { keys } => 1 + keys.len(),
+            Action::Tally { keys } if keys.len() == 1 => 0,
+            Action::SetTogether { keys, .. } | Action::GetTogether { keys } | Action::Tally { keys } => {
+                1 + keys.len()
+            }
             Action::WatchCount { .. } => 1,
             Action::CountWatched { .. } => 2,
             _ => 0,
@@ -141,11 +152,13 @@ impl Action {
             Action::GetMany { keys }
             | Action::DeleteMany { keys }
             | Action::SetTogether { keys, .. }
-            | Action::GetTogether { keys } => keys.iter().collect(),
+            | Action::GetTogether { keys }
+            | Action::Tally { keys } => keys.iter().collect(),
             Action::Scan { .. }
             | Action::Flush { .. }
             | Action::Select { .. }
             | Action::FlushDatabase { .. }
+            | Action::Enter { .. }
             | Action::Ping => Vec::new(),
         }
     }

@@ -19,6 +19,8 @@ pub(super) struct Client {
     speech: Speech,
     /// Of all its keys.
     database: u16,
+    /// Its connection has given no password yet, where one is asked for.
+    is_outside: bool,
     /// Its connection has not chosen that yet.
     chooses: bool,
     link: Option<Connected>,
@@ -92,6 +94,8 @@ const SILENT_STEPS_MAX: [u32; 2] = [2_000, 300];
 const STALL_PERCENT: u32 = 50;
 const STALL_BYTES_MIN: usize = 10_000;
 const STALL_MS: Millis = 2000;
+/// Connections on which a wrong password comes before the right one, percent.
+const WRONG_FIRST_PERCENT: u32 = 30;
 /// Times more steps where a tier may be slow, and where memory for clients is short: the client that holds most is looked for only once a second of the
 /// simulated clock.
 const SHORT_PATIENCE: u32 = 10;
@@ -116,6 +120,7 @@ impl Client {
             number,
             speech,
             database: if chooses { 1 + random.below(2) as u16 * 6 } else { 0 },
+            is_outside: false,
             chooses: false,
             link: None,
             calls: VecDeque::new(),
@@ -216,8 +221,8 @@ impl Client {
         if (self.left == 0 || self.stands_still) && self.calls.is_empty() {
             return Ok(());
         }
-        if self.link.is_none() && self.database != 0 {
-            self.chooses = true;
+        if self.link.is_none() {
+            (self.is_outside, self.chooses) = (world.password, self.database != 0);
         }
         let connected = *self.link.get_or_insert_with(|| {
             let shard = random.below(world.shards as usize) as u16;
@@ -279,10 +284,17 @@ impl Client {
         now: Millis,
     ) {
         let stands_still = !self.held.is_empty() && now < self.held_until && !network.is_healed();
-        if !random.chance(70) || connected.ended || stands_still || self.stands_still {
+        // Of who is not let in little is kept.
+        let is_at_gate =
+            matches!(self.calls.back(), Some((_, Call { action: Action::Enter { is_right: true }, .. })));
+        if !random.chance(70) || connected.ended || stands_still || self.stands_still || is_at_gate {
             return;
         }
         network.write(connected.link, &std::mem::take(&mut self.held));
+        if std::mem::take(&mut self.is_outside) {
+            return network
+                .write(connected.link, &self.enter(model, random.chance(WRONG_FIRST_PERCENT), now));
+        }
         let mut bytes = Vec::new();
         if std::mem::take(&mut self.chooses) {
             let action = Action::Select { database: self.database };
@@ -321,6 +333,18 @@ impl Client {
             network.end(connected.link);
             self.link = Some(Connected { ended: true, ..connected });
         }
+    }
+
+    /// Gives the right password, perhaps behind a wrong one.
+    fn enter(&mut self, model: &mut Model, errs: bool, now: Millis) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for is_right in [false, true].into_iter().skip(usize::from(!errs)) {
+            let action = Action::Enter { is_right };
+            self.ids = self.ids.wrapping_add(1);
+            bytes.extend(self.speech.request(&action, self.ids, false));
+            self.calls.push_back((self.ids, model.begin(action, now)));
+        }
+        bytes
     }
 
     fn take_answers(

@@ -167,7 +167,7 @@ impl Copies {
             None if self.left == 0 => return Ok(()),
             None => {
                 let link = network.connect(self.random.below(world.shards as usize) as u16, 0);
-                self.begin(number, link, network);
+                self.begin(number, link, network, world);
                 link
             }
         };
@@ -188,7 +188,7 @@ impl Copies {
         Ok(())
     }
 
-    fn begin(&mut self, number: usize, link: LinkId, network: &mut Network) {
+    fn begin(&mut self, number: usize, link: LinkId, network: &mut Network, world: &World) {
         let cacher = &mut self.cachers[number];
         cacher.link = Some(link);
         let style: &[&str] = match cacher.style {
@@ -199,7 +199,7 @@ impl Copies {
         };
         let tracking = [&["CLIENT", "TRACKING", "ON"], style].concat();
         // Keys of a database that no other client looks at.
-        for words in [&["HELLO", "3"][..], &["SELECT", "15"], &tracking] {
+        for words in [world.hello(), &["SELECT", "15"], &tracking] {
             cacher.asked.push_back(Asked::Setting);
             network.write(link, &request(words));
         }

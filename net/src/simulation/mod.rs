@@ -12,18 +12,22 @@
 //! Some servers have a tier, on a simulated medium: see `tier.rs`. Its storage side takes its steps when the seed says so, and
 //! servers stop or crash and begin anew over what the medium kept: see `restart.rs`.
 //!
+//! Some servers ask for a password: see `strangers.rs`.
+//!
 //! A failing seed is printed; `TORC_SIM_SEED=n cargo test -p torc-net simulation` replays it, and
 //! `TORC_SIM_STEPS=n` goes on for so many steps, and `TORC_SIM_BUG=name` puts in that bug alone.
 
 mod action;
 mod client;
 mod copies;
+mod entry;
 mod model;
 mod own;
 mod restart;
 mod scripts;
 mod sleeper;
 mod speech;
+mod strangers;
 mod talk;
 mod tests;
 mod tier;
@@ -50,6 +54,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, OnceLock};
+use strangers::Strangers;
 use talk::Talk;
 use tier::{Backing, Resting};
 use torc_engine::Shard;
@@ -101,6 +106,7 @@ struct Simulation {
     model: Model,
     talk: Talk,
     copies: Copies,
+    strangers: Strangers,
     steps: u64,
     /// Requests that earlier servers answered.
     requests: u64,
@@ -138,10 +144,11 @@ impl Simulation {
         let drawn = random.number();
         let hash_seed = world.tier.as_ref().map_or(drawn, |tier| tier.config.hash_seed);
         let plan = Plan { faults, buffers, buffer_bytes, window_bytes, settings, hash_seed };
-        let shared = Arc::new(shared(world.shards));
+        let shared = Arc::new(of_world(&world));
         let model = Model::new(world.excuses(), world.tier.is_some());
         let talk = Talk::new(&world, seed);
         let copies = Copies::new(&world, seed);
+        let strangers = Strangers::new(&world, seed);
         let clients = (0..world.clients).map(|number| Client::new(number, &world, &mut random)).collect();
         let (workers, wakers, backing) = (Vec::new(), Vec::new(), None);
         let (steps, requests, snapshots) = (0, 0, [0; 2]);
@@ -160,6 +167,7 @@ impl Simulation {
             model,
             talk,
             copies,
+            strangers,
             steps,
             requests,
             snapshots,
@@ -177,7 +185,7 @@ impl Simulation {
         let Plan { buffers, buffer_bytes, hash_seed, .. } = self.plan;
         let fixed = self.plan.fixed();
         let (now, clock) = (self.clock.get(), SimClock(self.clock.clone()));
-        let shared = Arc::new(shared(world.shards));
+        let shared = Arc::new(of_world(world));
         let mut transports: Vec<Sim> = (0..world.shards)
             .map(|number| Sim::new(network.clone(), number, buffers, buffer_bytes))
             .collect();
@@ -256,6 +264,7 @@ impl Simulation {
         self.clients.iter_mut().for_each(Client::read_fast);
         self.talk.read_fast();
         self.copies.read_fast();
+        self.strangers.read_fast();
         self.until_all_are_done()?;
         self.clients.iter_mut().for_each(Client::stop_flooding);
         self.until_all_are_done()?;
@@ -263,6 +272,7 @@ impl Simulation {
             self.look_last()?;
         }
         self.rest()?;
+        self.passwords_are_counted()?;
         self.drain()?;
         self.count();
         Ok(Took { steps: self.steps, requests: self.requests, snapshots: self.snapshots })
@@ -302,6 +312,12 @@ impl Simulation {
             }
             self.step()?;
         }
+        while !self.strangers.is_done() {
+            if self.steps > limit {
+                return Err(format!("strangers are not answered: {:?}", self.strangers));
+            }
+            self.step()?;
+        }
         Ok(())
     }
 
@@ -331,6 +347,7 @@ impl Simulation {
         self.turn_clients(now)?;
         self.talk.step(&mut self.network.borrow_mut(), &self.world)?;
         self.copies.step(&mut self.network.borrow_mut(), &self.world, now)?;
+        self.strangers.step(&mut self.network.borrow_mut(), &self.world, now)?;
         self.turn_tier(now)?;
         for worker in &mut self.workers {
             // A shard may be late by some turns.
@@ -347,6 +364,18 @@ impl Simulation {
             client.step(network, &mut self.model, &mut self.random, &self.world, now)?;
         }
         Ok(())
+    }
+
+    /// Of a server that was the only one.
+    fn passwords_are_counted(&self) -> Result<(), String> {
+        if !self.world.password || self.world.tier.is_some() {
+            return Ok(());
+        }
+        let sum =
+            |count: fn(&WorkerStats) -> u64| self.shared.worker_stats.iter().map(|stats| count(stats)).sum();
+        let right = sum(|stats| stats.auth_successes.read());
+        let wrong = sum(|stats| stats.auth_failures.read());
+        self.strangers.entries.are_counted(&self.model.entries, right, wrong)
     }
 
     /// Nobody asks any more: what was done for clients must go without their help, and without an idle tick. Then all sleep.
@@ -453,6 +482,16 @@ impl Simulation {
 /// fill if that is less. If all values are less than this share of that, they may be the oldest, and none need be there.
 const DUE_SHARE: u64 = 4;
 const KEPT_PERCENT_MIN: u64 = 20;
+
+/// What all shards of a server share.
+fn of_world(world: &World) -> Shared {
+    let mut shared = shared(world.shards);
+    if world.password {
+        let [right, _] = entry::PASSWORDS;
+        shared.users.add(entry::USER.as_bytes(), right.as_bytes()).expect("a user as there are");
+    }
+    shared
+}
 
 pub(crate) fn shared(shards: u16) -> Shared {
     let worker_stats = (0..shards).map(|_| Arc::<WorkerStats>::default()).collect();

@@ -12,6 +12,7 @@
 //! short a key may be missing at any time; but a last look at all keys must find a share of what memory holds.
 
 use super::action::{Action, Call, Reply, parts};
+use super::entry::{self, Entries};
 use super::own::{Held, Own, State};
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -66,7 +67,7 @@ pub(super) struct Model {
     shared: HashMap<String, Vec<SharedWrite>>,
     /// What transactions have written to a group of keys, by database; each key has what the last of them wrote.
     together: HashMap<u16, Vec<SharedWrite>>,
-    /// Numbers that a watched counter was given, by its key.
+    /// Numbers that a counter of several clients was given, by its key.
     counted: HashMap<String, HashSet<i64>>,
     flushes: Vec<Flush>,
     /// All keys that a command has named.
@@ -79,6 +80,8 @@ pub(super) struct Model {
     pub(super) forgets_above: Option<usize>,
     /// Plain reads that began before this moment of the order may miss: what a tier holds was not all known.
     knows_since: u64,
+    /// Passwords that clients gave.
+    pub(super) entries: Entries,
     /// All keys are read one last time.
     is_last_look: bool,
     /// Bytes of values that the last look would find if nothing were ever evicted, and that it found.
@@ -123,6 +126,7 @@ impl Model {
                     is_doubtful: false,
                 });
             }
+            Action::Enter { is_right } => self.entries.of(*is_right).given += 1,
             _ => {}
         }
         Call { action, begun_at: now, begun: self.order, is_durable: false, script: None }
@@ -293,7 +297,19 @@ impl Model {
                 }
                 _ => false,
             },
+            Action::Tally { keys } => match reply {
+                Reply::Number(_) => keys.len() == 1 && self.tallied(&keys[0], reply),
+                Reply::Array(all) => {
+                    keys.len() == all.len()
+                        && keys.iter().zip(all).all(|(key, number)| self.tallied(key, number))
+                }
+                _ => false,
+            },
             Action::Ping | Action::Select { .. } => *reply == Reply::Ok,
+            Action::Enter { is_right } => {
+                self.entries.of(*is_right).answered += 1;
+                entry::is_answer(*is_right, reply)
+            }
             // The client puts the pages together.
             Action::Scan { .. } => matches!(reply, Reply::Array(_)),
         };
@@ -304,6 +320,12 @@ impl Model {
             // Without what fills values up.
             Err(wrong.replace(", 120", ""))
         }
+    }
+
+    /// Whether nobody else has counted a key up to this number.
+    fn tallied(&mut self, key: &str, reply: &Reply) -> bool {
+        let Reply::Number(number) = reply else { return false };
+        self.counted.entry(key.into()).or_default().insert(*number)
     }
 
     /// A long value may have been on its way into a database that was flushed meanwhile: it is refused then.

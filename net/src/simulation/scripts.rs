@@ -4,6 +4,7 @@ use super::action::{Action, parts};
 use super::speech::{array, in_transaction, resp_words};
 use super::world::World;
 use crate::transport::sim::Random;
+use std::ops::Range;
 use torc_lua::{digest, digits};
 
 /// Scripts that are not told all keys, that are named by their digests, and that are sent within a transaction if their answer can be told there; percent.
@@ -13,6 +14,8 @@ const TRANSACTION_PERCENT: u32 = 25;
 /// Values that a group is given by a script and that are long, percent, and their bytes, at most.
 const LONG_PERCENT: u32 = 15;
 const LONG_BYTES: usize = 9_000;
+/// How often clients count keys up in place of what else they do with keys of others, percent.
+const TALLY_PERCENT: u32 = 50;
 /// A longer request is no script's: scripts and their arguments are not received in slices.
 const REQUEST_BYTES_MAX: usize = 60 << 10;
 
@@ -24,6 +27,11 @@ const SET_ALL: &str =
 const SET_NAMED: &str =
     "local r = {} for i = 2, #ARGV do r[i - 1] = redis.call('set', ARGV[i], ARGV[1]) end return r";
 const GET_ALL: &str = "local r = {} for i, k in ipairs(KEYS) do r[i] = redis.call('get', k) end return r";
+/// Values are added to by reading and writing them, so that whoever comes between is forgotten.
+const TALLY_ALL: &str = "local r = {} for i, k in ipairs(KEYS) do r[i] = (redis.call('get', k) or 0) + 1 \
+    redis.call('set', k, r[i]) end return #r == 1 and r[1] or r";
+const TALLY_NAMED: &str = "local r = {} for i, k in ipairs(ARGV) do r[i] = (redis.call('get', k) or 0) + 1 \
+    redis.call('set', k, r[i]) end return #r == 1 and r[1] or r";
 const GET_NAMED: &str = "local r = {} for i, k in ipairs(ARGV) do r[i] = redis.call('get', k) end return r";
 
 /// How often clients run scripts, percent.
@@ -39,6 +47,8 @@ pub(super) struct Scripts {
     percent: u32,
     /// Of all keys that it names, one alone may be left out.
     on_shard_port: bool,
+    /// What is counted is no tier's: a crash may bring back the number before.
+    may_tally: bool,
     /// Scripts that its server has got by SCRIPT LOAD.
     loaded: Vec<&'static str>,
 }
@@ -70,7 +80,8 @@ impl Scripts {
     pub(super) fn new(world: &World, client: usize, on_shard_port: bool) -> Scripts {
         let percent = percent(world);
         let random = Random::new(world.scripts_seed ^ client as u64);
-        Scripts { random, percent, on_shard_port, loaded: Vec::new() }
+        let may_tally = percent > 0 && world.tier.is_none();
+        Scripts { random, percent, on_shard_port, may_tally, loaded: Vec::new() }
     }
 
     /// The connection is gone, and perhaps the server.
@@ -84,13 +95,26 @@ impl Scripts {
         is_long.then(|| self.random.below(LONG_BYTES))
     }
 
+    /// Which keys of so many are to be counted up now, one or all.
+    pub(super) fn tallies(&mut self, keys: usize) -> Option<Range<usize>> {
+        if !self.may_tally || !self.random.chance(TALLY_PERCENT) {
+            return None;
+        }
+        let one = self.random.below(2 * keys);
+        Some(if one < keys { one..one + 1 } else { 0..keys })
+    }
+
     /// A script that does the same, and its request. `None`: the client sends the commands.
     pub(super) fn instead(&mut self, action: &Action) -> Option<(Script, Vec<u8>)> {
         if self.percent == 0 || !can_be_one(action) || !self.random.chance(self.percent) {
             return None;
         }
         let named = action.keys();
-        let is_group = matches!(action, Action::SetTogether { .. } | Action::GetTogether { .. });
+        let is_group = match action {
+            Action::SetTogether { .. } | Action::GetTogether { .. } => true,
+            Action::Tally { keys } => keys.len() > 1,
+            _ => false,
+        };
         let counts = matches!(action, Action::CountWatched { .. });
         let is_within = counts || is_group && self.random.chance(TRANSACTION_PERCENT);
         // In a transaction all keys are to be told.
@@ -139,6 +163,8 @@ fn call(action: &Action, is_told_all: bool) -> (&'static str, Vec<Vec<u8>>) {
         }
         Action::GetTogether { .. } if is_told_all => (GET_ALL, Vec::new()),
         Action::GetTogether { keys } => (GET_NAMED, keys.iter().map(name).collect()),
+        Action::Tally { .. } if is_told_all => (TALLY_ALL, Vec::new()),
+        Action::Tally { keys } => (TALLY_NAMED, keys.iter().map(name).collect()),
         _ => {
             let mut words = resp_words(action);
             let is_one = is_told_all && action.keys().len() == 1;

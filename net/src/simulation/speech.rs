@@ -1,6 +1,7 @@
 //! The three protocols as a simulated client speaks them.
 
 use super::action::{Action, Call, Reply, parts};
+use super::entry;
 use torc_proto::native::{Answer, FrameLimits, Op, Options, Status, flags, frame};
 
 /// Which protocol a client speaks.
@@ -26,6 +27,7 @@ impl Speech {
                     | Action::GetTogether { .. }
                     | Action::WatchCount { .. }
                     | Action::CountWatched { .. }
+                    | Action::Tally { .. }
                     | Action::Scan { .. }
                     | Action::Select { .. }
                     | Action::FlushDatabase { .. }
@@ -38,6 +40,7 @@ impl Speech {
                     | Action::SetShared { .. }
                     | Action::GetShared { .. }
                     | Action::GetOneOf { .. }
+                    | Action::Enter { .. }
                     | Action::Ping
             ),
         }
@@ -45,10 +48,11 @@ impl Speech {
 
     /// `is_durable`: it is to be on the tier when it is answered; only the native protocol can say that.
     pub(super) fn request(self, action: &Action, id: u32, is_durable: bool) -> Vec<u8> {
-        match self {
-            Speech::Resp => resp_request(action),
-            Speech::Memcache => memcache_request(action),
-            Speech::Native => native_request(action, id, is_durable),
+        match (self, action) {
+            (speech, Action::Enter { is_right }) => entry::request(speech, *is_right, id % 2 == 1, id),
+            (Speech::Resp, _) => resp_request(action),
+            (Speech::Memcache, _) => memcache_request(action),
+            (Speech::Native, _) => native_request(action, id, is_durable),
         }
     }
 
@@ -80,6 +84,9 @@ fn resp_request(action: &Action) -> Vec<u8> {
         }
         Action::GetTogether { keys } => {
             in_transaction(keys.iter().map(|key| vec![b"GET".to_vec(), key_of(key)]))
+        }
+        Action::Tally { keys } if keys.len() > 1 => {
+            in_transaction(keys.iter().map(|key| vec![b"INCR".to_vec(), key_of(key)]))
         }
         Action::WatchCount { key } => {
             ["WATCH", "GET"].map(|name| vec![name.into(), key_of(key)]).into_iter().collect()
@@ -139,6 +146,10 @@ pub(super) fn resp_words(action: &Action) -> Vec<Vec<u8>> {
         }
         Action::DeleteMany { keys } => {
             add(b"DEL");
+            keys.iter().for_each(|key| add(parts(key).1.as_bytes()));
+        }
+        Action::Tally { keys } => {
+            add(b"INCR");
             keys.iter().for_each(|key| add(parts(key).1.as_bytes()));
         }
         Action::Scan { cursor, count } => {

@@ -4,6 +4,7 @@
 //! answered, has got it when it is told of that end; nobody gets a message twice, of another channel, before one that the same
 //! connection sent earlier, or when it was told of the end; and a publisher is told a number of subscribers that is possible.
 
+use super::entry;
 use super::world::World;
 use crate::transport::sim::{LinkId, Network, Random};
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -152,7 +153,7 @@ impl Talk {
             Some(link) => link,
             None => {
                 let link = network.connect(self.random.below(world.shards as usize) as u16, 0);
-                self.begin(number, link, network);
+                self.begin(number, link, network, world);
                 link
             }
         };
@@ -170,12 +171,15 @@ impl Talk {
         Ok(())
     }
 
-    fn begin(&mut self, number: usize, link: LinkId, network: &mut Network) {
+    fn begin(&mut self, number: usize, link: LinkId, network: &mut Network, world: &World) {
         let talker = &mut self.talkers[number];
         talker.link = Some(link);
         if talker.modern {
             talker.asked.push_back(Asked::Hello);
-            network.write(link, &request(&["HELLO", "3"]));
+            network.write(link, &request(world.hello()));
+        } else if world.password {
+            talker.asked.push_back(Asked::Hello);
+            network.write(link, &request(&["AUTH", entry::PASSWORDS[0]]));
         }
     }
 
@@ -308,7 +312,8 @@ impl Talk {
         let asked = self.talkers[number].asked.pop_front();
         let subscriptions = &mut self.talkers[number].subscriptions;
         match (asked, lines) {
-            (Some(Asked::Hello), _) | (Some(Asked::Ping), ["+PONG", ..]) => Ok(()),
+            (Some(Asked::Hello), [first, ..]) if !first.starts_with('-') => Ok(()),
+            (Some(Asked::Ping), ["+PONG", ..]) => Ok(()),
             (Some(Asked::Subscribe(of)), [_, _, "subscribe" | "psubscribe", _, name, ..])
                 if NAMES[of] == *name =>
             {

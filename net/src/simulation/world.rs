@@ -1,5 +1,6 @@
 //! What a seed draws before anything runs: how much memory there is, and what is done with it.
 
+use super::entry;
 use super::model::Excuses;
 use super::tier::{Incident, TierWorld};
 use crate::session::Limits;
@@ -58,6 +59,8 @@ pub(super) struct World {
     pub(super) tier: Option<TierWorld>,
     /// Clients may be cut off, as the tier has failed.
     pub(super) may_close: bool,
+    /// Clients have to give a password.
+    pub(super) password: bool,
     /// Few keys are tracked at a time.
     pub(super) forgets: bool,
 }
@@ -95,6 +98,8 @@ const RARE_PERCENT: u32 = 25;
 /// What a script may take: as much as its values and answers do, and time that no run takes, so that no clock decides.
 const SCRIPT_BYTES: usize = 4 << 20;
 const SCRIPT_TIME: Duration = Duration::from_secs(86_400);
+/// Worlds in which a password is asked for, percent.
+const PASSWORD_PERCENT: u32 = 15;
 /// Worlds with a tier, percent of those whose memory clients do not share.
 const TIER_PERCENT: u32 = 35;
 /// Keys of a client where the index has to grow.
@@ -136,6 +141,7 @@ impl World {
         World {
             may_close: false,
             forgets: Random::new(seed.rotate_left(16)).chance(20),
+            password: Random::new(seed.rotate_left(24)).chance(PASSWORD_PERCENT),
             together_percent,
             together_tagged,
             scripts_percent,
@@ -196,7 +202,7 @@ impl World {
             limits: Limits {
                 databases: 16,
                 makes_durable: self.tier.as_ref().is_some_and(TierWorld::makes_durable),
-                has_password: false,
+                has_password: self.password,
                 debug_commands: false,
                 key_bytes_max: 250,
                 value_bytes_max: 1 << 20,
@@ -265,6 +271,12 @@ impl World {
     /// Clients that hold much may be closed for it.
     pub(super) fn closes(&self) -> bool {
         self.tight || self.lends || self.may_close
+    }
+
+    /// How a client begins that understands pushes.
+    pub(super) fn hello(&self) -> &'static [&'static str] {
+        const WORDS: [&str; 5] = ["HELLO", "3", "AUTH", entry::USER, entry::PASSWORDS[0]];
+        if self.password { &WORDS } else { &WORDS[..2] }
     }
 
     /// What answers need not be held against a server.

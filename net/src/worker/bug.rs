@@ -122,11 +122,21 @@ pub(crate) enum Bug {
     KeptCopies,
     /// What a script reads may miss until all is known of it.
     HastyScript,
+    /// A script that is sent to the shard of its keys is run there though they are held.
+    ScriptPastHold,
+    /// Now and then a wrong password is taken for the right one.
+    OpenGate,
+    /// Who was told that its password is wrong is let in.
+    MistakenGate,
+    /// A wrong password is answered at once.
+    HastyGate,
+    /// Nobody looks again at a client whose answer was put off.
+    LostTry,
 }
 
 impl Bug {
     /// All but [`Bug::None`].
-    pub(crate) const ALL: [Bug; 55] = [
+    pub(crate) const ALL: [Bug; 60] = [
         Bug::LostAnswer,
         Bug::SwappedAnswers,
         Bug::MissedExpiry,
@@ -182,6 +192,11 @@ impl Bug {
         Bug::OpenScript,
         Bug::KeptCopies,
         Bug::HastyScript,
+        Bug::ScriptPastHold,
+        Bug::OpenGate,
+        Bug::MistakenGate,
+        Bug::HastyGate,
+        Bug::LostTry,
     ];
 
     /// One in so many chances is taken.
@@ -203,6 +218,7 @@ impl Bug {
             | Bug::UntrackedRead
             | Bug::ScriptDoneTwice
             | Bug::LostPlace
+            | Bug::OpenGate
             | Bug::LostTombstone => 5,
             _ => 1,
         }

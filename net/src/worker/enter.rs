@@ -1,5 +1,7 @@
 //! Clients that prove who they are: see [`gate`](super::gate).
 
+#[cfg(test)]
+use super::bug::Bug;
 use super::connection::{Connection, Phase};
 use super::state::WorkerState;
 use crate::metrics::{CloseReason, CommandClass, OutcomeClass};
@@ -26,6 +28,8 @@ impl WorkerState {
             }
             _ => false,
         };
+        #[cfg(test)]
+        let is_through = is_through || conn.waits_until == 0 && self.strikes(Bug::OpenGate);
         if !is_through && conn.waits_until == 0 {
             return self.put_off(conn);
         }
@@ -33,7 +37,10 @@ impl WorkerState {
         let outcome = if is_through { OutcomeClass::Done } else { OutcomeClass::Refused };
         self.stats.request(CommandClass::Local, outcome);
         self.stats.auth_successes.add(u64::from(is_through));
-        conn.session.entered(is_through);
+        let is_let_in = is_through;
+        #[cfg(test)]
+        let is_let_in = is_let_in || self.has(Bug::MistakenGate);
+        conn.session.entered(is_let_in);
         self.finish(conn, part, &[], read_ns, Answer::Entered(is_through));
         true
     }
@@ -47,6 +54,14 @@ impl WorkerState {
         match self.gate.put_off(self.ticks) {
             Some(at) => {
                 conn.waits_until = at;
+                #[cfg(test)]
+                if self.has(Bug::HastyGate) {
+                    conn.waits_until = 1;
+                }
+                #[cfg(test)]
+                if self.has(Bug::LostTry) {
+                    return false;
+                }
                 self.ask_later(conn);
                 false
             }

@@ -13,12 +13,22 @@ const STEADY_KEYS: usize = 5;
 const SHARED_KEYS: usize = 3;
 /// Keys that are written together.
 const GROUP_KEYS: usize = 5;
+/// Keys that are counted up together.
+const TALLY_KEYS: usize = 3;
 
 /// A key that is written together with others.
 fn group_key(number: usize, world: &World) -> String {
     match world.together_tagged {
         true => format!("{{together}}:{number}"),
         false => format!("together:{number}"),
+    }
+}
+
+/// A key that clients count up, alone or together with the others.
+fn tally_key(number: usize, world: &World) -> String {
+    match world.together_tagged {
+        true => format!("{{together}}:tally:{number}"),
+        false => format!("tally:{number}"),
     }
 }
 
@@ -72,6 +82,9 @@ impl Client {
             98 if world.flushes && !self.habits.shard_port => {
                 Action::FlushDatabase { database: self.database }
             }
+            99 if world.password && self.speech == Speech::Resp => {
+                Action::Enter { is_right: random.chance(30) }
+            }
             _ => Action::Ping,
         }
     }
@@ -87,6 +100,11 @@ impl Client {
         if let Some(to) = self.read_count.take() {
             self.watches = false;
             return Action::CountWatched { key, to: to + 1 };
+        }
+        // EXEC would end the watch.
+        let may_tally = !self.watches && self.speech == Speech::Resp;
+        if let Some(range) = may_tally.then(|| self.scripts.tallies(TALLY_KEYS)).flatten() {
+            return Action::Tally { keys: range.map(|number| named(tally_key(number, world))).collect() };
         }
         let keys: Vec<String> = (0..GROUP_KEYS).map(|number| named(group_key(number, world))).collect();
         match random.below(6) {

@@ -9,6 +9,9 @@ use crate::worker::testing::{
     CONN, add_client_at, execute, execute_of, key_of, pair, resp, sent, sent_to, turn,
 };
 use std::time::Duration;
+use torc_engine::changes::{Change, Listener};
+use torc_engine::command::{Millis, Read};
+use torc_engine::reader::{Doubt, ReadRoom, ShardReader};
 
 const OTHER: ConnId = ConnId { index: 1, generation: 0 };
 
@@ -235,6 +238,67 @@ fn it_is_run_in_the_words_and_the_database_of_its_client() {
         assert_eq!(sent(&mut first), format!("+OK\r\n{value}"));
     }
     assert_eq!(counts(&first), (3, 0));
+}
+
+#[test]
+fn it_may_choose_a_database_as_on_the_port_of_its_client() {
+    let (mut first, mut second) = pair(Protocol::Resp);
+    let key = key_of(&first, 1);
+    let script = "redis.call('set', KEYS[1], 0) redis.call('select', 3) return redis.call('incr', KEYS[1])";
+    assert_eq!(ask((&mut first, &mut second), &["EVAL", script, "1", &key]), ":1\r\n");
+    assert_eq!(ask((&mut first, &mut second), &["GET", &key]), "$1\r\n0\r\n");
+    assert_eq!(counts(&first), (1, 0));
+}
+
+/// Reads a key as another thread does, each time that its shard changes one.
+#[derive(Debug)]
+struct Onlooker {
+    reader: ShardReader,
+    key: String,
+    hash: u64,
+    now: Millis,
+    /// Whether it was told to ask the shard.
+    is_in_doubt: Vec<bool>,
+}
+
+impl Listener for Onlooker {
+    fn changed(&mut self, _: &Change<'_>) {
+        let mut room = ReadRoom::new();
+        let read = Read::default();
+        let look = self.reader.read((0, self.key.as_bytes()), self.hash, &read, self.now, &mut room);
+        self.is_in_doubt.push(matches!(look, Err(Doubt::Flush)));
+    }
+}
+
+#[test]
+fn who_reads_without_asking_sees_all_that_it_changes_or_nothing() {
+    let script = "for _, key in ipairs(KEYS) do redis.call('set', key, 'v') end return 1";
+    for is_one in [false, true] {
+        let (mut first, mut second) = pair(Protocol::Resp);
+        let tag = key_of(&first, 1);
+        let [a, b, other] = ["a", "b", "other"].map(|name| format!("{{{tag}}}{name}"));
+        let (reader, hash, now) =
+            (second.shard.reader(), second.shard.key_hash(other.as_bytes()), second.now);
+        let onlooker = Onlooker { reader, key: other, hash, now, is_in_doubt: Vec::new() };
+        second.shard.listen(Box::new(onlooker));
+        let words: &[&str] = if is_one { &["EVAL", script, "1", &a] } else { &["EVAL", script, "2", &a, &b] };
+        assert_eq!(ask((&mut first, &mut second), words), ":1\r\n");
+        let onlooker = second.shard.listener_mut::<Onlooker>().unwrap();
+        let expected: &[bool] = if is_one { &[false] } else { &[true, true] };
+        assert_eq!(onlooker.is_in_doubt, expected);
+        assert_eq!(counts(&first), (1, 0));
+    }
+}
+
+/// Were it sent back, what it has called would be shown twice.
+#[test]
+fn it_stays_with_its_client_while_somebody_monitors() {
+    let (mut first, mut second) = pair(Protocol::Resp);
+    let key = key_of(&first, 1);
+    first.monitoring.is_on = true;
+    assert_eq!(ask((&mut first, &mut second), &["EVAL", COUNT, "1", &key, "5000"]), ":1\r\n");
+    assert_eq!(counts(&first), (0, 0));
+    is_nothing_left(&mut first, &mut second);
 }
 
 /// What it wrote before it had to begin again is not seen.
