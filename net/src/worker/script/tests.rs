@@ -334,14 +334,14 @@ fn what_a_script_that_comes_back_has_called_is_counted_and_shown_once() {
         let (mut first, mut second) = pair(Protocol::Resp);
         let [own, key] = [0, 1].map(|shard| key_of(&first, shard));
         execute(&mut first, &resp(&["EVAL", script, "1", &key, &own]), 10);
-        let monitor = first.shared.observed.monitors.begin(Sees::Requests).expect("a place");
+        let _monitor = first.shared.observed.monitors.begin(Sees::Requests).expect("a place");
         turns(&mut first, &mut second);
         assert!(sent(&mut first).len() > 3);
         assert_eq!(counts(&first), (1, 1));
-        let mut lines = Vec::new();
-        monitor.take(&mut lines);
+        let lines = [&first, &second].map(|state| &state.monitoring.lines[..]).concat();
         let lines = String::from_utf8(lines).unwrap();
         assert_eq!(lines.matches("lua] \"get\"").count(), calls, "{lines}");
+        [&mut first, &mut second].into_iter().for_each(|state| state.end_turn(1));
         let misses = [&first, &second].map(|state| state.shard.stats().misses.read());
         assert_eq!(misses.iter().sum::<u64>(), calls as u64);
         let gets = [&first, &second].map(|state| {
