@@ -276,7 +276,8 @@ fn who_reads_without_asking_sees_all_that_it_changes_or_nothing() {
         let (mut first, mut second) = pair(Protocol::Resp);
         let tag = key_of(&first, 1);
         let [a, b, other] = ["a", "b", "other"].map(|name| format!("{{{tag}}}{name}"));
-        let (reader, hash, now) = (second.shard.reader(), second.shard.key_hash(other.as_bytes()), second.now);
+        let (reader, hash, now) =
+            (second.shard.reader(), second.shard.key_hash(other.as_bytes()), second.now);
         let onlooker = Onlooker { reader, key: other, hash, now, is_in_doubt: Vec::new() };
         second.shard.listen(Box::new(onlooker));
         let words: &[&str] = if is_one { &["EVAL", script, "1", &a] } else { &["EVAL", script, "2", &a, &b] };
