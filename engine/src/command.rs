@@ -143,7 +143,7 @@ pub struct Read {
     pub peek: bool,
     /// What it finds decides on a change (RENAME, MSETNX, a script): like a change it waits until all is known of its key.
     pub decides: bool,
-    /// It counts as neither a hit nor a miss: a command that is no read looks by it, or one that tells about items. With `peek`.
+    /// It counts as neither a hit nor a miss: a command that is no read looks by it, or one that tells about items.
     pub uncounted: bool,
 }
 

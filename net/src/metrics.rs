@@ -4,8 +4,11 @@
 
 mod classes;
 mod commands;
+mod error_codes;
 mod histogram;
 mod times;
+
+pub(crate) use error_codes::add_codes;
 
 pub use classes::{CloseReason, CommandClass, OutcomeClass};
 pub use histogram::{BUCKETS, Histogram};
@@ -17,9 +20,11 @@ use crate::session::{
 };
 use classes::{CLOSE_REASONS, COMMANDS, OUTCOMES};
 use commands::CommandStats;
+use error_codes::ErrorCodes;
 use std::sync::Arc;
 use torc_engine::reader::Doubt;
 use torc_engine::stats::{Counter, FigureKind};
+use torc_engine::words;
 use torc_proto::native::doubts::{CAUSES, FAILED_CHECKS};
 use torc_rdma::Cause;
 use torc_shm::Broken;
@@ -44,6 +49,7 @@ const RING_ERRORS: [&str; 2] = ["backwards", "too_far"];
 pub struct WorkerStats {
     requests: [[Counter; OUTCOMES.len()]; COMMANDS.len()],
     by_command: CommandStats,
+    error_codes: ErrorCodes,
     closes: [Counter; CLOSE_REASONS.len()],
     errors: [[Counter; BAD_INPUTS.len()]; PROTOCOLS.len()],
     pub connections: Counter,
@@ -225,6 +231,12 @@ impl WorkerStats {
             counter.add(u64::from(count));
         }
         errors.failed.iter().for_each(|command| self.by_command.failed(usize::from(*command)));
+        words::each(&errors.codes).for_each(|code| self.error_codes.count(code));
+    }
+
+    /// Errors that clients of Redis were answered, by their codes.
+    pub fn error_codes(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.error_codes.each()
     }
 
     /// Errors of one kind that were answered in one protocol, by the kind's name.

@@ -348,6 +348,7 @@ fn shared(
         value_bytes_max: config.value_bytes_max,
         baseline: Mutex::default(),
         times_before: Mutex::default(),
+        errors_before: Mutex::default(),
         accounts: (0..config.shards).map(|_| 0.into()).collect(),
         beyond: beyond_at_start(config).into(),
         connections: 0.into(),

@@ -2,7 +2,7 @@
 
 use crate::clock::Wall;
 use crate::databases::Databases;
-use crate::metrics::{CloseReason, CommandTimes, WorkerStats};
+use crate::metrics::{CloseReason, CommandTimes, WorkerStats, add_codes};
 use crate::observed::Observed;
 use crate::rdma::{PairsByClient, Watcher};
 use crate::readable::Readable;
@@ -67,6 +67,7 @@ pub(crate) struct Shared {
     pub(crate) baseline: Mutex<Vec<(&'static str, u64)>>,
     /// What commands had taken when that was last reset.
     pub(crate) times_before: Mutex<Vec<CommandTimes>>,
+    pub(crate) errors_before: Mutex<Vec<(String, u64)>>,
     /// Memory that each shard accounts for, bytes: of the store, of clients, fixed.
     pub(crate) accounts: Vec<AtomicU64>,
     /// Resident memory of the process that no account knows of, bytes; below 0 while accounts hold memory that was never
@@ -175,8 +176,30 @@ impl Shared {
     }
 
     pub(crate) fn reset_command_times(&self) {
-        let now = self.all_command_times();
+        let (now, errors_now) = (self.all_command_times(), self.all_error_codes());
         *self.times_before() = now;
+        *self.errors_before() = errors_now;
+    }
+
+    /// Errors that clients of Redis were answered, by their codes, over all shards, since [`Shared::reset_command_times`].
+    pub(crate) fn error_codes(&self) -> Vec<(String, u64)> {
+        let before = self.errors_before();
+        let since = |(code, count): (String, u64)| {
+            let known = before.iter().find(|(known, _)| *known == code).map_or(0, |(_, count)| *count);
+            (code, count.saturating_sub(known))
+        };
+        self.all_error_codes().into_iter().map(since).filter(|(_, count)| *count > 0).collect()
+    }
+
+    fn errors_before(&self) -> MutexGuard<'_, Vec<(String, u64)>> {
+        // As with `times_before`.
+        self.errors_before.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn all_error_codes(&self) -> Vec<(String, u64)> {
+        let mut all = Vec::new();
+        self.worker_stats.iter().for_each(|stats| add_codes(&mut all, stats.error_codes()));
+        all
     }
 
     fn times_before(&self) -> MutexGuard<'_, Vec<CommandTimes>> {
@@ -262,6 +285,7 @@ impl Figures<'_> {
             "deletes" => self.of_shards("deletions"),
             "refusals" => self.of_workers(|stats| stats.outcomes("refused")),
             "commands" | "requests" => self.of_workers(WorkerStats::requests_total),
+            "errors_answered" => self.of_workers(|stats| stats.error_codes().map(|(_, count)| count).sum()),
             "connections_total" => self.of_workers(|stats| stats.accepted.read()),
             "connections_refused" => self.of_workers(|stats| stats.closes(CloseReason::TooMany)),
             "idle_kicks" => self.of_workers(|stats| stats.closes(CloseReason::Idle)),

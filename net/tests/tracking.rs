@@ -3,6 +3,7 @@
 mod servers;
 
 use servers::*;
+use std::io::Write;
 use torc_net::server::Server;
 
 fn on_each(scenario: impl Fn(&Server)) {
@@ -43,6 +44,49 @@ fn keys_that_change_together_are_told_in_one_push() {
                 );
                 let told = format!("*3\r\n$7\r\nmessage\r\n$20\r\n__redis__:invalidate\r\n*3\r\n{push}");
                 expect(&mut listener, told.repeat(2).as_bytes());
+            }
+        }
+    });
+}
+
+/// What a client asks for in one pipeline: a value, a flush, and a value again. That all may have changed stands before any answer that
+/// saw the flush, and again behind a value from before it that had to be waited for.
+#[test]
+fn a_flush_of_the_client_itself_is_told_before_what_saw_it() {
+    on_each(|server| {
+        for flush in ["FLUSHALL", "FLUSHDB", "FLUSHALL ASYNC"] {
+            let mut client = connect(address(server));
+            exchange(&mut client, b"HELLO 3\r\n", b"%7\r\n");
+            let mut hello = Vec::new();
+            while !hello.ends_with(b"modules\r\n*0\r\n") {
+                read_more(&mut client, &mut hello);
+            }
+            exchange(&mut client, b"CLIENT TRACKING ON\r\n", b"+OK\r\n");
+            for round in 0..20 {
+                let keys = ["a", "b", "c", "d"].map(|name| format!("{name}{round}"));
+                let sets: String = keys.iter().map(|key| format!("SET {key} old\r\n")).collect();
+                let gets: String = keys.iter().map(|key| format!("GET {key}\r\n")).collect();
+                client.write_all(format!("{sets}{gets}{flush}\r\n{gets}ECHO end\r\n").as_bytes()).unwrap();
+                let mut bytes = Vec::new();
+                while !bytes.ends_with(b"$3\r\nend\r\n") {
+                    read_more(&mut client, &mut bytes);
+                }
+                let text = String::from_utf8(bytes).unwrap();
+                // Copies are what was answered and of which nothing was told since.
+                let (mut copies, mut misses) = (0, 0);
+                let mut lines = text.split("\r\n");
+                while let Some(line) = lines.next() {
+                    match line {
+                        "old" => copies += 1,
+                        "invalidate" if lines.next() == Some("_") => copies = 0,
+                        "_" => {
+                            misses += 1;
+                            assert_eq!(copies, 0, "{flush}: {text}");
+                        }
+                        _ => {}
+                    }
+                }
+                assert_eq!(misses, keys.len(), "{flush}: {text}");
             }
         }
     });

@@ -169,3 +169,22 @@ fn clients_of_all_shards_are_listed_and_killed() {
         assert_eq!(asker.read(&mut [0; 16]).unwrap_or(0), 0, "it is closed");
     });
 }
+
+/// As Redis 7.0 tells it: who asks has its request in its input, and its arguments.
+#[test]
+fn what_clients_have_waiting_is_told() {
+    on_each(|server| {
+        let mut queuer = connect(address(server));
+        let named = b"CLIENT SETNAME queuer\r\nMULTI\r\nGET k\r\nGET k\r\n";
+        exchange(&mut queuer, named, b"+OK\r\n+OK\r\n+QUEUED\r\n+QUEUED\r\n");
+        let mut asker = connect(address(server));
+        let list = ask_words(&mut asker, &[words("client list")]).concat();
+        let line = |of: &str| list.lines().find(|line| line.contains(of)).expect("listed").to_owned();
+        let own = line(" cmd=client|list ");
+        assert!(own.contains(" flags=N ") && own.contains(" multi=-1 qbuf=26 qbuf-free="), "{own}");
+        assert!(own.contains(" argv-mem=10 multi-mem=0 rbs="), "{own}");
+        let other = line(" name=queuer ");
+        assert!(other.contains(" flags=x ") && other.contains(" multi=2 qbuf=0 "), "{other}");
+        assert!(other.contains(" argv-mem=0 multi-mem="), "{other}");
+    });
+}

@@ -1,5 +1,7 @@
 //! What is wrong with what clients send, counted where the error is written.
 
+use torc_engine::words;
+
 /// Kinds of bad input, the same for all protocols. What a shard refuses (a value that is no number, memory
 /// that is full) is an outcome of its request, not bad input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,42 +33,32 @@ pub struct Errors {
     pub(crate) counts: [u32; BAD_INPUTS.len()],
     /// Commands of Redis, by number, that were called and have failed: one for each call.
     pub(crate) failed: Vec<u8>,
-    any: bool,
+    /// Codes of errors in RESP, as [`words`]: one for each.
+    pub(crate) codes: Vec<u8>,
 }
 
 impl Errors {
     #[cold]
     pub fn add(&mut self, what: BadInput) {
         self.counts[what as usize] = self.counts[what as usize].saturating_add(1);
-        self.any = true;
     }
 
     /// The command of this number was called, and its answer is an error. What it says was wrong is counted apart.
     #[cold]
     pub(crate) fn add_failed(&mut self, command: u8) {
         self.failed.push(command);
-        self.any = true;
     }
 
-    /// Gives them out, and starts anew. `None`: there are none.
-    #[inline]
-    pub fn take(&mut self) -> Option<Errors> {
-        self.any.then(|| std::mem::take(self))
+    /// An error in RESP: the bytes of its line, behind the sign. Its code is its first word, `ERR` if it has one word alone.
+    #[cold]
+    pub(crate) fn add_code(&mut self, line: &[u8]) {
+        let code = line.iter().position(|byte| *byte == b' ').map_or(&b"ERR"[..], |end| &line[..end]);
+        words::begin(code.len() as u32, &mut self.codes);
+        self.codes.extend_from_slice(code);
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn errors_are_given_out_once() {
-        let mut errors = Errors::default();
-        assert!(errors.take().is_none());
-        [BadInput::Malformed, BadInput::Limit, BadInput::Limit].into_iter().for_each(|what| errors.add(what));
-        errors.add_failed(7);
-        let taken = errors.take().unwrap();
-        assert_eq!((taken.counts, &taken.failed[..]), ([1, 0, 0, 0, 0, 2, 0], &[7][..]));
-        assert!(errors.take().is_none());
+    /// Forgets the codes: no client has seen these errors.
+    pub(crate) fn forget_codes(&mut self) {
+        self.codes.clear();
     }
 }

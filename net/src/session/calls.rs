@@ -20,7 +20,8 @@ pub(crate) struct Calls {
     seen: [Counter; WORDS],
 }
 
-const FATES: usize = 3;
+/// How many [`Fate`]s there are.
+pub(crate) const FATES: usize = 3;
 
 /// What became of a request when it was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +48,13 @@ impl Calls {
         self.counts[command][fate as usize].add(requests);
         let seen = &self.seen[command / u64::BITS as usize];
         seen.set(seen.read() | 1 << (command % u64::BITS as usize));
+    }
+
+    /// Adds counts by [`Fate`], as [`Calls::take`] hands them out.
+    pub(crate) fn add_all(&self, command: usize, counts: [u64; FATES]) {
+        for (fate, count) in [Fate::Called, Fate::Failed, Fate::Rejected].into_iter().zip(counts) {
+            self.add(command, fate, count);
+        }
     }
 
     /// Hands out number and counts (by [`Fate`]) of each command that was asked for, and forgets them.

@@ -88,6 +88,11 @@ pub trait ServerView {
     fn command_times(&self) -> Vec<CommandTimes> {
         Vec::new()
     }
+    /// Codes of errors that clients of Redis were answered, and how often, since then.
+    fn error_codes(&self) -> Vec<(String, u64)> {
+        Vec::new()
+    }
+
     fn reset_command_times(&self) {}
     /// Lets commands of clients wait until then; not only those that may change something, if `all`.
     fn pause(&self, _now: Millis, _until: Millis, _all: bool) {}

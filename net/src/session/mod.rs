@@ -42,7 +42,7 @@ pub use answer::{
 pub use bad_input::{BAD_INPUTS, BadInput, Errors};
 #[cfg(test)]
 pub(crate) use calls::Fate;
-pub(crate) use calls::{COMMANDS, Calls};
+pub(crate) use calls::{COMMANDS, Calls, FATES};
 pub use context::{Changeable, ComposeContext, ServerView};
 pub use deadline::Deadline;
 pub use free::FreeReply;

@@ -33,27 +33,36 @@ pub struct Output {
     pieces_bytes: usize,
     /// Lent bytes that were copied, to be released.
     copied: Vec<Lent>,
-    /// Errors among the answers.
-    errors: Errors,
+    /// Errors among the answers, if there are any.
+    errors: Option<Box<Errors>>,
 }
 
 impl Output {
     /// Counts an error that is written here as the answer to bad input.
     pub(super) fn count_error(&mut self, what: BadInput) {
-        self.errors.add(what);
+        self.errors.get_or_insert_default().add(what);
     }
 
     /// Counts an error that is written here as the answer to the command of this number, if it is one.
     #[cold]
     pub(super) fn count_failed(&mut self, command: u8) {
         if command != NO_COMMAND {
-            self.errors.add_failed(command);
+            self.errors.get_or_insert_default().add_failed(command);
+        }
+    }
+
+    /// Counts an error by its code: its line was appended to the tail from `start` on, with its end.
+    #[cold]
+    pub(super) fn count_code(&mut self, start: usize) {
+        if let Some([b'-', line @ .., b'\r', b'\n']) = self.tail.get(start..) {
+            self.errors.get_or_insert_default().add_code(line);
         }
     }
 
     /// Errors that were written since the last call.
-    pub fn errors(&mut self) -> &mut Errors {
-        &mut self.errors
+    #[inline]
+    pub fn take_errors(&mut self) -> Option<Box<Errors>> {
+        self.errors.take()
     }
 
     /// Where small answers are appended.
@@ -211,6 +220,27 @@ mod tests {
         }
         assert_eq!(output.bytes(), 0);
         lent.into_iter().for_each(|lent| shard.release(lent));
+    }
+
+    #[test]
+    fn errors_are_given_out_once() {
+        let mut output = Output::default();
+        assert!(output.take_errors().is_none());
+        [BadInput::Malformed, BadInput::Limit, BadInput::Limit]
+            .into_iter()
+            .for_each(|what| output.count_error(what));
+        output.count_failed(7);
+        output.count_failed(NO_COMMAND);
+        for line in ["-ERR no such thing\r\n", "+OK\r\n", "-MINE is it\r\n", "-word\r\n"] {
+            let start = output.tail().len();
+            output.tail().extend_from_slice(line.as_bytes());
+            output.count_code(start);
+        }
+        let taken = output.take_errors().expect("some were written");
+        assert_eq!((taken.counts, &taken.failed[..]), ([1, 0, 0, 0, 0, 2, 0], &[7][..]));
+        let codes: Vec<&[u8]> = torc_engine::words::each(&taken.codes).collect();
+        assert_eq!(codes, [&b"ERR"[..], b"MINE", b"ERR"]);
+        assert!(output.take_errors().is_none());
     }
 
     #[test]

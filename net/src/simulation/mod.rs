@@ -525,6 +525,7 @@ pub(crate) fn shared(shards: u16) -> Shared {
         value_bytes_max: 1 << 20,
         baseline: Mutex::default(),
         times_before: Mutex::default(),
+        errors_before: Mutex::default(),
         connections: 0.into(),
         recovering: (0..shards).map(|_| false.into()).collect(),
         tier: OnceLock::new(),

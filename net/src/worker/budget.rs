@@ -18,6 +18,7 @@
 //! | exhausted: all of it | clients that hold input or answers are not read; those that hold most and move least are closed |
 
 use super::connection::{CONNECTION_BYTES, Connection};
+use super::memory::Hunt;
 use super::rounds::{CONNECTION_PARTS, ROUND_CONNECTIONS};
 use crate::session::Part;
 use crate::transport::ConnId;
@@ -86,6 +87,8 @@ pub(crate) struct Budget {
     pub(super) used_at_look: usize,
     /// Whether the last look found a client to close, or one that is being closed.
     pub(super) closes: bool,
+    /// The walk for hoarders that is under way.
+    pub(super) hunt: Option<Hunt>,
     /// Since when connections count what they move.
     pub(super) moving_since: Millis,
     pub(super) resumed_at: Millis,
@@ -143,6 +146,7 @@ impl Budget {
             looked_at: 0,
             used_at_look: 0,
             closes: true,
+            hunt: None,
             moving_since: 0,
             resumed_at: 0,
             favoured: None,

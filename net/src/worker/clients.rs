@@ -50,7 +50,7 @@ impl WorkerState {
     /// The same for the client that asks.
     pub(super) fn own_client(&self, conn: &mut Connection, of: OfClients, request: &[u8], out: &mut Vec<u8>) {
         let asks = if of == OfClients::Own { "client|info" } else { "client|list" };
-        let facts = ClientFacts { command: asks, ..facts(conn, self.ticks) };
+        let facts = facts(conn, self.ticks).asking(request, asks);
         if of != OfClients::Own && !ClientFilter::of(request).takes(&facts, conn.number) {
             return;
         }
@@ -75,6 +75,9 @@ fn facts(conn: &Connection, ticks: u64) -> ClientFacts<'_> {
         age_seconds: seconds(conn.accepted_at),
         idle_seconds: seconds(conn.received_at),
         input_bytes: conn.input.len(),
+        input_free: conn.input.bytes_held().saturating_sub(conn.input.len()),
+        argument_bytes: 0,
+        output_held: conn.output.bytes_held(),
         output_bytes: conn.output.bytes(),
         bytes_held: conn.bytes_held(),
         subscribes: conn.subscription_bytes > 0,

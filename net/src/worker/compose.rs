@@ -107,3 +107,30 @@ pub(super) fn wait_behind(
     conn.output.apart(words, |out| conn.session.compose(part.reply, key, part.echo, &answer, &context, out));
     conn.queue.composed(before, read_ns, conn.tracking.is_some());
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::session::{Answer, Protocol, Scratch};
+    use crate::worker::testing::{CONN, NOW, resp, with_client};
+    use torc_engine::command::Outcome;
+
+    #[test]
+    fn a_command_of_which_several_values_fail_has_failed_once() {
+        let mut state = with_client(Protocol::Resp);
+        let mut conn = state.connections.take(CONN).expect("it is there");
+        for failing in [0, 1, 3] {
+            let input = resp(&["MGET", "a", "b", "c", "d"]);
+            let (scratch, mut parts) = (Scratch::default(), Vec::new());
+            conn.session.parse(&input, &scratch, NOW, &state.settings.limits, &mut parts, 64);
+            for (place, part) in parts.iter().enumerate() {
+                let fails = place >= parts.len() - failing;
+                let answer =
+                    if fails { Answer::Busy { limit: "a-limit" } } else { Answer::Outcome(Outcome::Miss) };
+                state.compose(&mut conn, part, &[], &answer);
+            }
+            let failed = conn.output.take_errors().map_or(0, |errors| errors.failed.len());
+            assert_eq!((parts.len(), failed), (4, failing.min(1)));
+        }
+        state.connections.put(conn);
+    }
+}

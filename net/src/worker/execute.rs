@@ -260,7 +260,7 @@ impl WorkerState {
 
     #[inline]
     pub(super) fn count_errors(&self, conn: &mut Connection) {
-        if let Some(errors) = conn.output.errors().take()
+        if let Some(errors) = conn.output.take_errors()
             && let Some(protocol) = conn.session.protocol()
         {
             self.stats.errors_answered(protocol, &errors);

@@ -226,8 +226,12 @@ impl Mail {
     /// Whether another shard has sent something that is not read yet.
     pub(crate) fn has_come(&mut self) -> bool {
         let lanes = usize::from(self.lanes());
-        let has_news = self.news.iter_mut().flatten().any(NewsLane::has_come);
-        has_news || !self.lanes[..lanes].iter_mut().flatten().all(Lane::is_quiet)
+        self.has_news() || !self.lanes[..lanes].iter_mut().flatten().all(Lane::is_quiet)
+    }
+
+    /// Whether another shard has told something that is not taken yet.
+    pub(crate) fn has_news(&mut self) -> bool {
+        self.news.iter_mut().flatten().any(NewsLane::has_come)
     }
 
     /// A turn of this shard begins.

@@ -2,6 +2,8 @@
 
 mod hoarders;
 
+pub(super) use hoarders::Hunt;
+
 use super::budget::{LOOK_MS, Pressure, SHORT_BYTES};
 use super::connection::Connection;
 use super::state::WorkerState;

@@ -82,10 +82,12 @@ impl WorkerState {
         }
     }
 
-    /// A transaction has ended, or was refused: shows the EXEC of it.
+    /// A transaction has ended, or was refused: shows the EXEC of it, if anybody is left to see it.
     #[inline]
     pub(super) fn note_exec(&mut self, conn: &mut Connection) {
-        if let Some(exec) = conn.noted_exec.take() {
+        if let Some(exec) = conn.noted_exec.take()
+            && self.monitoring.is_on
+        {
             let (database, words) = *exec;
             begin_line(self.now, database, &conn.peer, &mut self.monitoring.lines);
             self.monitoring.lines.extend_from_slice(&words);
@@ -163,5 +165,25 @@ impl WorkerState {
     /// Whether this shard has to look often whether others have noted something.
     pub(super) fn has_monitors(&self) -> bool {
         !self.monitoring.here.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::session::Protocol;
+    use crate::worker::testing::{CONN, with_client};
+
+    #[test]
+    fn an_exec_that_nobody_is_left_to_see_is_forgotten() {
+        let mut state = with_client(Protocol::Resp);
+        let mut conn = state.connections.take(CONN).expect("it is there");
+        for is_on in [true, false] {
+            conn.noted_exec = Some(Box::new((0, b"\"exec\"".to_vec())));
+            state.monitoring.is_on = is_on;
+            state.note_exec(&mut conn);
+            assert_eq!(std::mem::take(&mut state.monitoring.lines).is_empty(), !is_on);
+            assert!(conn.noted_exec.is_none());
+        }
+        state.connections.put(conn);
     }
 }

@@ -55,6 +55,8 @@ pub(crate) struct ScriptRun {
     changes: Vec<(Key, Change)>,
     /// It has called a command that only reads.
     has_read: bool,
+    /// What it has called, until monitors are shown that.
+    shown: Option<Shown>,
     reply: Vec<u8>,
     outcome: OutcomeClass,
 }

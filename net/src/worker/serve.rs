@@ -134,7 +134,7 @@ impl WorkerState {
         };
         let context = context(0, "", "", self.now, &self.view);
         self.apart.apart(out, |words| reply.compose(tag, (key, echo), &answer, &context, words));
-        if let Some(errors) = self.apart.errors().take() {
+        if let Some(errors) = self.apart.take_errors() {
             self.stats.errors_answered(reply.protocol(), &errors);
         }
         Some((AnsweredWith::Words, None))

@@ -281,6 +281,7 @@ impl WorkerState {
     pub(super) fn may_wait(&self) -> bool {
         self.rounds.is_empty()
             && self.dirty.is_empty()
+            && self.budget.hunt.is_none()
             && !self.mail.has_resumable()
             && !self.has_more_to_learn()
             && !self.has_more_to_return()

@@ -133,6 +133,10 @@ impl ServerView for View {
         self.shared.reset_command_times();
     }
 
+    fn error_codes(&self) -> Vec<(String, u64)> {
+        self.shared.error_codes()
+    }
+
     fn command_times(&self) -> Vec<CommandTimes> {
         self.shared.command_times()
     }

@@ -251,15 +251,22 @@ fn the_server_is_told_what_was_read_and_why_it_was_asked() {
         let reads = client.one_sided();
         assert!(reads.hits >= 50 && asked(&reads, "lease") >= 300, "{reads:?}");
         assert_eq!(asked(&reads, "order"), 0, "{reads:?}");
-        // The first get of an item is asked for, and the second one behind it must not overtake it.
-        for number in 0..100 {
+        // The first get of an item is asked for, and the second one behind it must not overtake it. The value ahead of both is longer
+        // than the ring, so that the first seldom has its answer before the second comes.
+        let (long, began) = (vec![b'v'; 12 * RING], Instant::now());
+        for number in 0.. {
             let key = format!("new {number}");
             client.set(&key, "value").wait().unwrap();
+            let ahead = client.set("long", long.clone()).send();
             let (first, second) = (client.get(&key).send(), client.get(&key).send());
             assert_eq!(first.wait().unwrap().unwrap().value, second.wait().unwrap().unwrap().value);
+            ahead.wait().unwrap();
+            if asked(&client.one_sided(), "order") >= 50 {
+                break;
+            }
+            assert!(began.elapsed() < PATIENCE, "{:?}", client.one_sided());
         }
         let reads = client.one_sided();
-        assert!(asked(&reads, "order") >= 50, "{reads:?}");
         let told = |stats: &dyn Fn(&torc_net::metrics::WorkerStats) -> u64| sum(server, stats);
         wait_until("it was told", || told(&|stats| stats.one_sided_hits.read()) == reads.hits);
         let all: u64 = reads.asked.iter().map(|(_, count)| count).sum();

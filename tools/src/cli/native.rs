@@ -3,17 +3,16 @@
 //!
 //! A line is `verb operands options`, options as `name=value` or a bare name: `set k v ttl=60s old`.
 
-use super::print::quoted;
+mod line;
+mod run;
+
 use super::resp::{Login, Resp};
 use super::{Answered, CliArgs, Speaker, Transport, big_keys, stream};
-use crate::config::value::duration;
 use crate::exit::Failure;
+use line::Line;
+use run::{changed, count, delete, flush, get, hot_keys, set, statistics, topology, touch};
 use std::time::Duration;
-use torc_client::{
-    Changed, Client, Config, Credentials, Done, Error, Expiry, Item, Lease, OneSidedReads, RdmaConfig,
-    RdmaUse, TouchIf,
-};
-
+use torc_client::{Client, Config, Credentials, Error, OneSidedReads, RdmaConfig, RdmaUse};
 /// A client that speaks native.
 pub(super) struct Native {
     client: Client,
@@ -265,236 +264,6 @@ const WRITE: &[&str] = &["ttl", "keep-ttl", "flags", "compare", "old", "durable"
 const COUNT: &[&str] = &["initial", "durable", "at-once"];
 const DURABILITY: &[&str] = &["durable", "at-once"];
 
-/// The words behind a verb, sorted.
-struct Line<'w> {
-    operands: Vec<&'w [u8]>,
-    options: Vec<(&'static str, &'w str)>,
-}
-
-impl<'w> Line<'w> {
-    /// `None` if the words do not fit the command. Options are looked for only behind the least operands, so
-    /// that a value may look like one.
-    fn read(words: &'w [Vec<u8>], command: &Command) -> Option<Line<'w>> {
-        let mut line = Line { operands: Vec::new(), options: Vec::new() };
-        for word in words {
-            let option = || {
-                let text = std::str::from_utf8(word).ok()?;
-                let (name, value) = text.split_once('=').unwrap_or((text, ""));
-                Some((*command.options.iter().find(|known| **known == name)?, value))
-            };
-            match option().filter(|_| line.operands.len() >= command.operands.0) {
-                Some(option) => line.options.push(option),
-                None if line.options.is_empty() => line.operands.push(word),
-                None => return None,
-            }
-        }
-        (command.operands.0..=command.operands.1).contains(&line.operands.len()).then_some(line)
-    }
-
-    /// An operand; those that a command asks for are there.
-    fn bytes(&self, index: usize) -> &'w [u8] {
-        self.operands.get(index).copied().unwrap_or_default()
-    }
-
-    /// How many lines are to be shown.
-    fn shown(&self, usually: usize) -> Result<usize, Trouble> {
-        match self.bytes(0) {
-            b"" => Ok(usually),
-            word => {
-                let count = String::from_utf8_lossy(word).parse();
-                count.map_err(|_| Trouble::Usage("COUNT is a number".into()))
-            }
-        }
-    }
-
-    fn option(&self, name: &str) -> Option<&'w str> {
-        self.options.iter().find(|(option, _)| *option == name).map(|(_, value)| *value)
-    }
-
-    fn number<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, Trouble> {
-        let number =
-            |text: &str| text.parse().map_err(|_| Trouble::Usage(format!("{name}={text} is no number")));
-        self.option(name).map(number).transpose()
-    }
-
-    fn time(&self, name: &str) -> Result<Option<Duration>, Trouble> {
-        self.option(name).map(time).transpose()
-    }
-
-    /// The request, with what the line says of durability.
-    fn wish<A: torc_client::request::Change>(
-        &self,
-        request: torc_client::Request<A>,
-    ) -> torc_client::Request<A> {
-        match (self.option("durable"), self.option("at-once")) {
-            (Some(_), _) => request.durable(),
-            (None, Some(_)) => request.at_once(),
-            (None, None) => request,
-        }
-    }
-
-    fn step(&self) -> Result<u64, Trouble> {
-        let Some(step) = self.operands.get(1) else { return Ok(1) };
-        let text = String::from_utf8_lossy(step);
-        text.parse().map_err(|_| Trouble::Usage(format!("the step '{text}' is no number")))
-    }
-}
-
-fn time(text: &str) -> Result<Duration, Trouble> {
-    match duration(text) {
-        Ok(Some(time)) => Ok(time),
-        Ok(None) => Err(Trouble::Usage(format!("'{text}' is no time to live; write 500ms, 10s, 2m"))),
-        Err(reason) => Err(Trouble::Usage(format!("'{text}' {reason}"))),
-    }
-}
-
-fn get(client: &Client, line: &Line<'_>) -> Result<String, Trouble> {
-    if line.operands.len() > 1 && line.options.is_empty() {
-        let items = client.get_many(&line.operands).wait()?;
-        return Ok(items.iter().map(|found| item(found.as_ref())).collect());
-    }
-    if line.operands.len() > 1 {
-        return Err(Trouble::Usage("options go with one key".into()));
-    }
-    let mut request = client.get(line.bytes(0)).with_meta();
-    if let Some(ttl) = line.time("touch")? {
-        request = request.touch(ttl);
-    }
-    if let Some(ttl) = line.time("vivify")? {
-        request = request.vivify(ttl);
-    }
-    if line.option("peek").is_some() {
-        request = request.peek();
-    }
-    if line.option("leases").is_some() {
-        request = request.leases();
-    }
-    Ok(item(request.wait()?.as_ref()))
-}
-
-type SetRequest = torc_client::Request<torc_client::request::Set>;
-
-fn set(mut request: SetRequest, line: &Line<'_>) -> Result<String, Trouble> {
-    if let Some(ttl) = line.time("ttl")? {
-        request = request.ttl(ttl);
-    }
-    if line.option("keep-ttl").is_some() {
-        request = request.keep_ttl();
-    }
-    if let Some(flags) = line.number("flags")? {
-        request = request.flags(flags);
-    }
-    if let Some(token) = line.number("compare")? {
-        request = request.compare(token);
-    }
-    if line.option("old").is_some() {
-        request = request.want_old();
-    }
-    Ok(changed(&line.wish(request).wait()?))
-}
-
-fn delete(client: &Client, line: &Line<'_>) -> Result<String, Trouble> {
-    let mut request = client.delete(line.bytes(0));
-    if let Some(token) = line.number("compare")? {
-        request = request.compare(token);
-    }
-    if let Some(ttl) = line.time("stale")? {
-        request = request.stale(ttl);
-    }
-    if line.option("old").is_some() {
-        request = request.want_old();
-    }
-    let answer = line.wish(request).wait()?;
-    Ok(match answer.done {
-        Done::Done => format!("deleted\n{}", old(&answer)),
-        _ => changed(&answer),
-    })
-}
-
-fn touch(client: &Client, line: &Line<'_>) -> Result<String, Trouble> {
-    let text = String::from_utf8_lossy(line.bytes(1)).into_owned();
-    let mut request = match text.as_str() {
-        "never" => client.expire(line.bytes(0), Expiry::Never),
-        _ => client.touch(line.bytes(0), time(&text)?),
-    };
-    if let Some(condition) = line.option("if") {
-        request = request.only_if(match condition {
-            "unset" => TouchIf::Unset,
-            "set" => TouchIf::Set,
-            "later" => TouchIf::Later,
-            "earlier" => TouchIf::Earlier,
-            _ => return Err(Trouble::Usage(format!("if={condition} is no condition"))),
-        });
-    }
-    let answer = line.wish(request).wait()?;
-    Ok(if answer.is_done() { "touched\n".into() } else { changed(&answer) })
-}
-
-type CountRequest = torc_client::Request<torc_client::request::Count>;
-
-fn count(mut request: CountRequest, line: &Line<'_>) -> Result<String, Trouble> {
-    if let Some(initial) = line.number("initial")? {
-        request = request.initial(initial, Expiry::Never);
-    }
-    Ok(match line.wish(request).wait()? {
-        Some(number) => format!("{number}\n"),
-        None => "(missing)\n".into(),
-    })
-}
-
-/// Lines that `hotkeys` shows without a number.
-const HOT_KEYS: usize = 16;
-
-/// The keys that are asked for most: the share of a sample of requests that each has, and the database, if it is not 0.
-fn hot_keys(client: &Client, line: &Line<'_>) -> Result<String, Trouble> {
-    let count = line.shown(HOT_KEYS)?;
-    let figures = client.statistics("hotkeys").wait()?;
-    let mut lines = figures.iter();
-    let sampled =
-        lines.next().and_then(|(_, value)| value.parse::<f64>().ok()).filter(|sampled| *sampled > 0.0);
-    let Some(sampled) = sampled else { return Ok("no requests were sampled yet\n".into()) };
-    let mut text = String::new();
-    for (key, value) in lines.take(count) {
-        let (requests, database) = value.split_once(' ').unwrap_or((value, "0"));
-        let share = requests.parse::<f64>().unwrap_or_default() * 100.0 / sampled;
-        let database = if database == "0" { String::new() } else { format!(" in database {database}") };
-        text.push_str(&format!("{share:6.2}% {key}{database}\n"));
-    }
-    Ok(text)
-}
-
-fn statistics(client: &Client, line: &Line<'_>) -> Result<String, Trouble> {
-    let figures = client.statistics(&String::from_utf8_lossy(line.bytes(0))).wait()?;
-    let width = figures.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    Ok(figures.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect())
-}
-
-fn topology(client: &Client, _: &Line<'_>) -> Result<String, Trouble> {
-    let topology = client.topology().wait()?;
-    let mut text = format!("epoch {}\n", topology.epoch);
-    for shard in &topology.shards {
-        let ranges = topology.ranges.iter().filter(|range| range.shard == shard.shard);
-        let slots: Vec<String> = ranges.map(|range| format!("{}-{}", range.first, range.last)).collect();
-        text.push_str(&format!(
-            "shard {} at {}:{}: slots {}\n",
-            shard.shard,
-            shard.host,
-            shard.port,
-            slots.join(", ")
-        ));
-    }
-    Ok(text)
-}
-
-fn flush(client: &Client, line: &Line<'_>) -> Result<String, Trouble> {
-    let request = line.wish(client.flush());
-    match line.time("after")? {
-        Some(after) => request.after(after).wait()?,
-        None => request.wait()?,
-    }
-    Ok("flushed\n".into())
-}
-
 /// How a command is used, if there is such a one.
 pub(super) fn usage(verb: &str) -> Option<String> {
     COMMANDS.iter().find(|command| command.name.eq_ignore_ascii_case(verb)).map(Command::line)
@@ -506,44 +275,6 @@ pub(super) fn help() -> String {
         "TIME is 500ms, 10s, 2m; words are quoted as \"a\\n\\x00\" or 'a b'; exit or Ctrl-D ends\n",
     );
     text
-}
-
-/// The value, and below it what else is known of the item.
-fn item(item: Option<&Item>) -> String {
-    let Some(item) = item else { return "(missing)\n".into() };
-    let mut facts = vec![format!("token {}", item.token)];
-    if item.flags != 0 {
-        facts.push(format!("flags {}", item.flags));
-    }
-    if let Some(meta) = &item.meta {
-        facts.push(match meta.remaining_ms {
-            None => "never expires".into(),
-            Some(ms) => format!("expires in {}.{:03}s", ms / 1000, ms % 1000),
-        });
-    }
-    if item.stale {
-        facts.push("stale".into());
-    }
-    match item.lease {
-        Lease::None => {}
-        Lease::Won => facts.push("the lease is yours: bring the new value".into()),
-        Lease::Given => facts.push("another has the lease".into()),
-    }
-    format!("{}\n  {}\n", quoted(&item.value), facts.join(", "))
-}
-
-fn changed(answer: &Changed) -> String {
-    match answer.done {
-        Done::Done => format!("stored, token {}\n{}", answer.token, old(answer)),
-        Done::Missing => "(missing)\n".into(),
-        Done::NotStored => format!("(not stored)\n{}", old(answer)),
-        Done::TokenMismatch => "(another token)\n".into(),
-        Done::Unchanged => "(unchanged: the condition does not hold)\n".into(),
-    }
-}
-
-fn old(answer: &Changed) -> String {
-    answer.old.as_ref().map(|old| format!("  old: {}\n", quoted(&old.value))).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -16,10 +16,8 @@ use torc_proto::resp::parse_i64;
 pub(super) fn parts<'a>(call: &Call<'_, 'a>, parts: &mut Vec<Part<'a>>) -> Result<bool, Error> {
     let is = |name: &str| call.argument(1).eq_ignore_ascii_case(name.as_bytes());
     let of = match call.len() {
-        2 if is("INFO") => OfClients::Own,
-        _ if is("INFO") => return Err(Error::WrongArguments("client|info")),
+        _ if is("INFO") => OfClients::Own,
         _ if is("LIST") => OfClients::List,
-        0..3 if is("KILL") => return Err(Error::WrongArguments("client|kill")),
         3 if is("KILL") => OfClients::KillOne,
         _ if is("KILL") => OfClients::Kill,
         _ => return tracking::parts(call, parts),
@@ -136,6 +134,12 @@ pub(crate) struct ClientFacts<'c> {
     pub(crate) age_seconds: u64,
     pub(crate) idle_seconds: u64,
     pub(crate) input_bytes: usize,
+    /// Memory for what comes in that has no bytes yet.
+    pub(crate) input_free: usize,
+    /// Of its arguments; only of the client that asks they are known.
+    pub(crate) argument_bytes: usize,
+    /// Memory for its answers.
+    pub(crate) output_held: usize,
     pub(crate) output_bytes: usize,
     pub(crate) bytes_held: usize,
     /// It is subscribed to something.
@@ -147,17 +151,26 @@ pub(crate) struct ClientFacts<'c> {
 }
 
 impl ClientFacts<'_> {
+    /// Those of the client whose request this is, which is in its input yet.
+    pub(crate) fn asking(self, request: &[u8], command: &'static str) -> Self {
+        let argument_bytes = errors::words(request).iter().map(Vec::len).sum();
+        let input_bytes = self.input_bytes + request.len();
+        let input_free = self.input_free.saturating_sub(request.len());
+        ClientFacts { input_bytes, input_free, argument_bytes, command, ..self }
+    }
+
     /// The line about a client that does not speak RESP.
     pub(crate) fn line_of_another(&self, out: &mut Vec<u8>) {
-        self.line(&Client::default(), out);
+        self.line(&Client::default(), None, out);
     }
 
     /// In the letters of Redis.
-    fn flags(&self, subscribes: bool) -> String {
+    fn flags(&self, subscribes: bool, queues: bool) -> String {
         let mode = self.tracked.and_then(|tracked| tracked.mode);
         let by_prefixes = mode.is_some_and(|mode| mode.which == Which::Prefixes);
         let letters = [
             ('P', subscribes),
+            ('x', queues),
             ('t', mode.is_some()),
             ('R', self.tracked.is_some_and(|tracked| tracked.is_broken)),
             ('B', by_prefixes),
@@ -166,11 +179,13 @@ impl ClientFacts<'_> {
         if flags.is_empty() { "N".to_owned() } else { flags }
     }
 
-    pub(super) fn line(&self, client: &Client, out: &mut Vec<u8>) {
+    /// Appends the line. `queued`: commands between MULTI and EXEC, and the memory for them.
+    pub(super) fn line(&self, client: &Client, queued: Option<(u32, usize)>, out: &mut Vec<u8>) {
+        let (multi, multi_bytes) = queued.map_or((-1, 0), |(commands, bytes)| (i64::from(commands), bytes));
         let subscribed = client.subscribed.as_deref().copied().unwrap_or_default();
         let line = format!(
-            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi=-1 \
-             qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={} oll=0 omem=0 tot-mem={} events=r \
+            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={multi} \
+             qbuf={} qbuf-free={} argv-mem={} multi-mem={multi_bytes} rbs={} rbp=0 obl={} oll=0 omem=0 tot-mem={} events=r \
              cmd={} user=default redir={} resp={} lib-name={} lib-ver={}\n",
             self.number,
             self.peer,
@@ -179,14 +194,17 @@ impl ClientFacts<'_> {
             String::from_utf8_lossy(&client.name),
             self.age_seconds,
             self.idle_seconds,
-            self.flags(subscribed.total() > 0),
+            self.flags(subscribed.total() > 0, queued.is_some()),
             client.database,
             subscribed.named,
             subscribed.matching,
             subscribed.sharded,
             self.input_bytes,
+            self.input_free,
+            self.argument_bytes,
+            self.output_held,
             self.output_bytes,
-            self.bytes_held,
+            self.bytes_held + self.argument_bytes,
             self.command,
             self.tracked.as_ref().map_or(-1, tracking::redirect),
             version_number(client.version),
@@ -210,6 +228,9 @@ mod tests {
             age_seconds: 0,
             idle_seconds: 0,
             input_bytes: 0,
+            input_free: 0,
+            argument_bytes: 0,
+            output_held: 0,
             output_bytes: 0,
             bytes_held: 0,
             subscribes: false,

@@ -19,14 +19,14 @@ pub(super) fn cluster(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u
 }
 
 const CLUSTER: &[Subcommand] = &[
-    Subcommand { name: "slots", arity: 2, run: slot_ranges },
-    Subcommand { name: "shards", arity: 2, run: shards },
-    Subcommand { name: "nodes", arity: 2, run: nodes },
-    Subcommand { name: "info", arity: 2, run: info },
-    Subcommand { name: "myid", arity: 2, run: my_id },
-    Subcommand { name: "keyslot", arity: 3, run: key_slot },
-    Subcommand { name: "myshardid", arity: 2, run: my_id },
-    Subcommand { name: "links", arity: 2, run: |_, _, out| compose::array(out, 0) },
+    Subcommand { name: "slots", run: slot_ranges },
+    Subcommand { name: "shards", run: shards },
+    Subcommand { name: "nodes", run: nodes },
+    Subcommand { name: "info", run: info },
+    Subcommand { name: "myid", run: my_id },
+    Subcommand { name: "keyslot", run: key_slot },
+    Subcommand { name: "myshardid", run: my_id },
+    Subcommand { name: "links", run: |_, _, out| compose::array(out, 0) },
 ];
 
 fn bulk(out: &mut Vec<u8>, text: &str) {
@@ -135,16 +135,14 @@ fn key_slot(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
 /// Subcommands that look at keys.
 pub(super) fn parts<'a>(call: &Call<'_, 'a>, parts: &mut Vec<Part<'a>>) -> Result<bool, Error> {
     let is = |name: &str| call.argument(1).eq_ignore_ascii_case(name.as_bytes());
-    let over = match call.len() {
-        3 if is("COUNTKEYSINSLOT") => Over::SlotCount { slot: slot(call)? },
-        4 if is("GETKEYSINSLOT") => {
+    let over = match () {
+        () if is("COUNTKEYSINSLOT") => Over::SlotCount { slot: slot(call)? },
+        () if is("GETKEYSINSLOT") => {
             let slot = slot(call)?;
             let keys_max = u32::try_from(call.integer(3)?).map_err(|_| Error::SlotOrCount)?;
             Over::SlotKeys { slot, keys_max }
         }
-        _ if is("COUNTKEYSINSLOT") => return Err(Error::WrongArguments("cluster|countkeysinslot")),
-        _ if is("GETKEYSINSLOT") => return Err(Error::WrongArguments("cluster|getkeysinslot")),
-        _ => return Ok(false),
+        () => return Ok(false),
     };
     keyspace::walk(over, &[], parts);
     Ok(true)

@@ -18,10 +18,10 @@ pub(super) fn config(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8
 }
 
 const CONFIG: &[Subcommand] = &[
-    Subcommand { name: "get", arity: -3, run: get },
-    Subcommand { name: "set", arity: -4, run: set },
-    Subcommand { name: "resetstat", arity: 2, run: reset },
-    Subcommand { name: "rewrite", arity: 2, run: rewrite },
+    Subcommand { name: "get", run: get },
+    Subcommand { name: "set", run: set },
+    Subcommand { name: "resetstat", run: reset },
+    Subcommand { name: "rewrite", run: rewrite },
 ];
 
 /// What Redis' name of a setting stands for here.

@@ -212,16 +212,16 @@ pub(super) fn client(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8
 }
 
 const CLIENT: &[Subcommand] = &[
-    Subcommand { name: "id", arity: 2, run: |_, call, out| compose::integer(out, id(call.context)) },
-    Subcommand { name: "setname", arity: 3, run: set_name },
-    Subcommand { name: "getname", arity: 2, run: name },
-    Subcommand { name: "setinfo", arity: 4, run: set_info },
-    Subcommand { name: "reply", arity: 3, run: reply },
-    Subcommand { name: "no-evict", arity: 3, run: on_or_off },
-    Subcommand { name: "no-touch", arity: 3, run: on_or_off },
-    Subcommand { name: "pause", arity: -3, run: pause },
-    Subcommand { name: "unpause", arity: 2, run: go_on },
-    Subcommand { name: "unblock", arity: -3, run: unblock },
+    Subcommand { name: "id", run: |_, call, out| compose::integer(out, id(call.context)) },
+    Subcommand { name: "setname", run: set_name },
+    Subcommand { name: "getname", run: name },
+    Subcommand { name: "setinfo", run: set_info },
+    Subcommand { name: "reply", run: reply },
+    Subcommand { name: "no-evict", run: on_or_off },
+    Subcommand { name: "no-touch", run: on_or_off },
+    Subcommand { name: "pause", run: pause },
+    Subcommand { name: "unpause", run: go_on },
+    Subcommand { name: "unblock", run: unblock },
 ];
 
 fn set_name(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {

@@ -76,6 +76,11 @@ impl Session {
         // All numbers are below 256.
         let row_number = index as u8;
         self.command = numbers::number_of(index, call.argument(1));
+        if !numbers::takes(self.command, arguments.spans.len()) {
+            turn.scratch.count(self.command, Fate::Rejected);
+            turn.error(Error::WrongArguments(numbers::command_name(self.command.into())), frame);
+            return frame.len();
+        }
         if self.port == Port::Shard && !call.has_one_slot() {
             turn.scratch.count(self.command, Fate::Rejected);
             turn.error(Error::CrossSlot, frame);

@@ -16,6 +16,8 @@ pub(super) struct Gather {
     failure: Option<Failure>,
     /// MGET: an error was the answer, so its other parts say nothing.
     pub abandoned: bool,
+    /// MGET: one of its values was answered with an error, and the command counts as failed.
+    pub has_failed: bool,
     /// Some parts of a command are answered, and others are still to come.
     pub within_command: bool,
 }
@@ -81,7 +83,12 @@ impl Failure {
         if !matches!(self, Failure::Moved { .. }) {
             out.count_failed(reply.command);
         }
-        let out = out.tail();
+        let start = out.tail().len();
+        self.words(reply, context, out.tail());
+        out.count_code(start);
+    }
+
+    fn words(self, reply: ReplyKind, context: &ComposeContext<'_>, out: &mut Vec<u8>) {
         match self {
             Failure::Refused(refusal) => compose::error(out, errors::refusal(refusal, reply.kind).as_bytes()),
             Failure::Moved { slot, shard } => {

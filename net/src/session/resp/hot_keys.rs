@@ -11,7 +11,7 @@ pub(super) fn hot_keys(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<
     }
 }
 
-const HOTKEYS: &[Subcommand] = &[Subcommand { name: "get", arity: -2, run: get }];
+const HOTKEYS: &[Subcommand] = &[Subcommand { name: "get", run: get }];
 
 /// Keys that are told without a number.
 const KEYS: i64 = 16;

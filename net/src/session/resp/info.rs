@@ -13,7 +13,7 @@ use torc_proto::resp::compose;
 /// Writes the lines of a section.
 type Lines = fn(&LocalCall<'_>, &mut String);
 
-const SECTIONS: [(&str, Lines); 11] = [
+const SECTIONS: [(&str, Lines); 12] = [
     ("Server", server),
     ("Clients", clients),
     ("Memory", memory),
@@ -22,6 +22,7 @@ const SECTIONS: [(&str, Lines); 11] = [
     ("Replication", replication),
     ("CPU", cpu),
     ("Commandstats", command_stats),
+    ("Errorstats", error_stats),
     ("Latencystats", latency_stats),
     ("Cluster", cluster),
     ("Keyspace", keyspace),
@@ -61,6 +62,13 @@ fn command_stats(call: &LocalCall<'_>, text: &mut String) {
         let counts = format_args!("rejected_calls={rejected},failed_calls={failed}");
         line(text, format_args!("cmdstat_{name}:calls={calls},usec={us},usec_per_call={each:.2},{counts}"));
     }
+}
+
+/// How often clients were answered an error, by its code.
+fn error_stats(call: &LocalCall<'_>, text: &mut String) {
+    let mut codes = call.context.server.error_codes();
+    codes.sort_unstable();
+    codes.iter().for_each(|(code, count)| line(text, format_args!("errorstat_{code}:count={count}")));
 }
 
 /// Within which time they were answered: the durations of these turns.
@@ -146,6 +154,7 @@ pub(crate) const STATS: &[(&str, &str)] = &[
     ("total_net_output_bytes", "bytes_sent"),
     ("keyspace_hits", "hits"),
     ("keyspace_misses", "misses"),
+    ("total_error_replies", "errors_answered"),
     ("acl_access_denied_auth", "auth_failures"),
     ("expired_keys", "expirations"),
     ("evicted_keys", "evictions"),

@@ -32,12 +32,12 @@ pub(super) fn command(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u
 }
 
 const COMMAND: &[Subcommand] = &[
-    Subcommand { name: "count", arity: 2, run: |_, _, out| compose::integer(out, ROWS.len() as i64) },
-    Subcommand { name: "info", arity: -2, run: info },
-    Subcommand { name: "docs", arity: -2, run: docs },
-    Subcommand { name: "list", arity: -2, run: list },
-    Subcommand { name: "getkeys", arity: -4, run: keys },
-    Subcommand { name: "getkeysandflags", arity: -4, run: keys_and_flags },
+    Subcommand { name: "count", run: |_, _, out| compose::integer(out, ROWS.len() as i64) },
+    Subcommand { name: "info", run: info },
+    Subcommand { name: "docs", run: docs },
+    Subcommand { name: "list", run: list },
+    Subcommand { name: "getkeys", run: keys },
+    Subcommand { name: "getkeysandflags", run: keys_and_flags },
 ];
 
 /// Names that one COMMAND may ask for: an answer is a hundred times as long as a name.

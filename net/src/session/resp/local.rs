@@ -63,37 +63,26 @@ impl LocalCall<'_> {
         compose::simple(out, "    HELP prints this help.");
     }
 
-    /// The function of the subcommand that is asked for, if there is one and the number of arguments is
-    /// right; else the error is written.
+    /// The function of the subcommand that is asked for, if there is one; else its help or the error is written.
     pub(super) fn subcommand(
         &self,
         subcommands: &'static [Subcommand],
         out: &mut Vec<u8>,
     ) -> Option<fn(&mut Client, &LocalCall<'_>, &mut Vec<u8>)> {
         if self.is(1, "help") {
-            match self.words.len() {
-                2 => self.help(out),
-                _ => errors::wrong_arguments(&format!("{}|help", self.row.name), out),
-            }
+            self.help(out);
             return None;
         }
-        let Some(subcommand) = subcommands.iter().find(|subcommand| self.is(1, subcommand.name)) else {
+        let found = subcommands.iter().find(|subcommand| self.is(1, subcommand.name));
+        if found.is_none() {
             errors::unknown_subcommand(self.row.name, self.word(1), out);
-            return None;
-        };
-        let count = i32::try_from(self.words.len()).unwrap_or(i32::MAX);
-        let arity = subcommand.arity;
-        if (arity >= 0 && count != arity) || (arity < 0 && count < -arity) {
-            errors::wrong_arguments(&format!("{}|{}", self.row.name, subcommand.name), out);
-            return None;
         }
-        Some(subcommand.run)
+        found.map(|subcommand| subcommand.run)
     }
 }
 
-/// A command within a command. Arity as in [`Row`].
+/// A command within a command. How many arguments it takes is looked at before it is run.
 pub(super) struct Subcommand {
     pub name: &'static str,
-    pub arity: i32,
     pub run: fn(&mut Client, &LocalCall<'_>, &mut Vec<u8>),
 }

@@ -11,7 +11,7 @@ use super::stream::State;
 use super::table::row_of;
 use super::turn::Turn;
 use super::{Progress, Session};
-use crate::session::calls::Fate;
+use crate::session::calls::{Fate, NO_COMMAND};
 use crate::session::locked::{self, REQUEST_BYTES_MAX};
 use crate::session::part::Work;
 use crate::users::DEFAULT_USER;
@@ -55,6 +55,7 @@ impl Session {
         turn: &mut Turn<'_, 'a>,
     ) {
         let before = turn.parts.len();
+        self.command = NO_COMMAND;
         match row_of(frame, arguments) {
             None => turn.error(Error::UnknownCommand, frame),
             Some((index, row)) if !row.takes(arguments.spans.len()) => {
@@ -122,5 +123,42 @@ fn credentials<'a>(call: &Call<'_, 'a>) -> Option<([&'a [u8]; 2], Option<Version
             hello.credentials.map(|(user, password)| ([user, password], hello.version))
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::parsing::Limits;
+    use crate::session::part::ReplyKind;
+    use crate::session::scratch::Scratch;
+
+    #[test]
+    fn what_is_refused_is_no_part_of_the_command_before() {
+        let mut session = Session::default().lock();
+        let (scratch, mut parts) = (Scratch::default(), Vec::new());
+        let limits = Limits {
+            key_bytes_max: 250,
+            value_bytes_max: 1000,
+            value_bytes_inline: 1000,
+            frame_bytes_max: 1000,
+            arguments_max: 10,
+            databases: 1,
+            makes_durable: false,
+            debug_commands: false,
+            has_password: true,
+        };
+        let input = b"*1\r\n$4\r\nQUIT\r\n";
+        let refused = b"*1\r\n$5\r\nRESET\r\n*2\r\n$3\r\nGET\r\n$1\r\nk\r\n*1\r\n$2\r\nNO\r\n";
+        let input = [&refused[..], input].concat();
+        session.parse(&input, &scratch, 0, &limits, &mut parts, 64);
+        let named: Vec<bool> = parts
+            .iter()
+            .filter(
+                |part| matches!(part.reply, ReplyKind::Resp(reply) if matches!(reply.kind, Kind::Error(_))),
+            )
+            .map(|part| matches!(part.reply, ReplyKind::Resp(reply) if reply.command != NO_COMMAND))
+            .collect();
+        assert_eq!(named, [false, false]);
     }
 }

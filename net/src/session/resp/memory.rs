@@ -17,9 +17,6 @@ pub(super) fn parts<'a>(call: &Call<'_, 'a>, parts: &mut Vec<Part<'a>>) -> Resul
     if !call.argument(1).eq_ignore_ascii_case(b"USAGE") {
         return Ok(false);
     }
-    if call.len() < 3 {
-        return Err(Error::WrongArguments("memory|usage"));
-    }
     for index in (3..call.len()).step_by(2) {
         if !call.argument(index).eq_ignore_ascii_case(b"SAMPLES") || index + 1 == call.len() {
             return Err(Error::Syntax);
@@ -42,16 +39,15 @@ pub(super) fn memory(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8
 }
 
 const MEMORY: &[Subcommand] = &[
-    Subcommand { name: "doctor", arity: 2, run: doctor },
+    Subcommand { name: "doctor", run: doctor },
     Subcommand {
         name: "malloc-stats",
-        arity: 2,
         run: |client, _, out| {
             compose::verbatim(out, "Stats not supported for the current allocator", client.version);
         },
     },
-    Subcommand { name: "purge", arity: 2, run: |_, _, out| compose::simple(out, "OK") },
-    Subcommand { name: "stats", arity: 2, run: stats },
+    Subcommand { name: "purge", run: |_, _, out| compose::simple(out, "OK") },
+    Subcommand { name: "stats", run: stats },
 ];
 
 fn stats(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {

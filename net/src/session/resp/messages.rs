@@ -68,15 +68,12 @@ enum Asked {
 
 impl Asked {
     fn of(call: &Call<'_, '_>) -> Result<Asked, Error> {
-        let takes_more = call.len() > 2;
         match &call.argument(1).to_ascii_lowercase()[..] {
             b"channels" => Ok(Asked::Names(Channels::Named)),
             b"shardchannels" => Ok(Asked::Names(Channels::Sharded)),
             b"numsub" => Ok(Asked::Counts(Channels::Named)),
             b"shardnumsub" => Ok(Asked::Counts(Channels::Sharded)),
-            b"numpat" if takes_more => Err(Error::WrongArguments("pubsub|numpat")),
             b"numpat" => Ok(Asked::Patterns),
-            b"help" if takes_more => Err(Error::WrongArguments("pubsub|help")),
             b"help" => Ok(Asked::Help),
             _ => Err(Error::UnknownSubcommand),
         }

@@ -369,7 +369,8 @@ impl Session {
 
     /// See [`super::Session::client_line`].
     pub(crate) fn client_line(&self, facts: &ClientFacts<'_>, out: &mut Vec<u8>) {
-        facts.line(self.composer.client(), out);
+        let queued = self.queue.as_ref().map(|queue| queue.told());
+        facts.line(self.composer.client(), queued, out);
     }
 
     /// See [`super::Session::takes_pushes`].

@@ -1,6 +1,8 @@
 //! The numbers by which commands and subcommands are counted.
 
+use super::facts;
 use super::reply_kind::ReplyKind;
+use super::row;
 use super::subcommands::SUBCOMMANDS;
 use super::table::NAMES;
 use crate::session::calls::{COMMANDS, NO_COMMAND};
@@ -41,6 +43,16 @@ pub(super) fn number_of(row: usize, word: &[u8]) -> u8 {
     }
     let place = names.iter().position(|name| word.eq_ignore_ascii_case(name.as_bytes()));
     place.map_or(NO_COMMAND, |place| (first + place) as u8)
+}
+
+/// Whether the command or subcommand of this number takes so many arguments, its names among them. Of commands their rows say it.
+pub(super) fn takes(number: u8, count: usize) -> bool {
+    static ARITIES: LazyLock<Vec<i32>> = LazyLock::new(|| {
+        let all = (NAMES.len()..COMMANDS).map(|number| facts::of(command_name(number)));
+        all.map(|facts| facts.map_or(-1, |facts| facts.arity)).collect()
+    });
+    let place = usize::from(number).checked_sub(NAMES.len());
+    place.and_then(|place| ARITIES.get(place)).is_none_or(|arity| row::takes(*arity, count))
 }
 
 /// The name of what is counted by this number: `get`, `config|get`.

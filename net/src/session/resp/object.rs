@@ -11,21 +11,17 @@ use torc_proto::resp::{compose, parse_i64};
 pub(super) fn object<'a>(call: &Call<'_, 'a>, parts: &mut Vec<Part<'a>>) -> Result<(), Error> {
     let word = call.argument(1);
     let is = |name: &str| word.eq_ignore_ascii_case(name.as_bytes());
-    let (kind, wrong) = match () {
-        () if is("ENCODING") => (Kind::Object(Fact::Encoding), "object|encoding"),
-        () if is("IDLETIME") => (Kind::Object(Fact::Age), "object|idletime"),
-        () if is("REFCOUNT") => (Kind::Object(Fact::References), "object|refcount"),
-        () if is("FREQ") => (Kind::NullOr(Error::NoFrequency), "object|freq"),
-        () if is("HELP") && call.len() == 2 => {
+    let kind = match () {
+        () if is("ENCODING") => Kind::Object(Fact::Encoding),
+        () if is("IDLETIME") => Kind::Object(Fact::Age),
+        () if is("REFCOUNT") => Kind::Object(Fact::References),
+        () if is("FREQ") => Kind::NullOr(Error::NoFrequency),
+        () if is("HELP") => {
             parts.push(local(Kind::Help(HELP), &[]));
             return Ok(());
         }
-        () if is("HELP") => return Err(Error::WrongArguments("object|help")),
         () => return Err(Error::UnknownSubcommand),
     };
-    if call.len() != 3 {
-        return Err(Error::WrongArguments(wrong));
-    }
     parts.push(keyed(call.key(2)?, Op::Read(Read { peek: true, ..Read::default() }), kind));
     Ok(())
 }

@@ -16,9 +16,9 @@ pub(super) fn slow_log(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<
 }
 
 const SLOWLOG: &[Subcommand] = &[
-    Subcommand { name: "get", arity: -2, run: slowest },
-    Subcommand { name: "len", arity: 2, run: slow_log_len },
-    Subcommand { name: "reset", arity: 2, run: clear_slow_log },
+    Subcommand { name: "get", run: slowest },
+    Subcommand { name: "len", run: slow_log_len },
+    Subcommand { name: "reset", run: clear_slow_log },
 ];
 
 /// Requests that SLOWLOG GET tells without a number.
@@ -74,12 +74,12 @@ pub(super) fn latency(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u
 }
 
 const LATENCY: &[Subcommand] = &[
-    Subcommand { name: "latest", arity: 2, run: latest },
-    Subcommand { name: "history", arity: 3, run: history },
-    Subcommand { name: "reset", arity: -2, run: forget },
-    Subcommand { name: "histogram", arity: -2, run: histogram },
-    Subcommand { name: "graph", arity: 3, run: graph },
-    Subcommand { name: "doctor", arity: 2, run: doctor },
+    Subcommand { name: "latest", run: latest },
+    Subcommand { name: "history", run: history },
+    Subcommand { name: "reset", run: forget },
+    Subcommand { name: "histogram", run: histogram },
+    Subcommand { name: "graph", run: graph },
+    Subcommand { name: "doctor", run: doctor },
 ];
 
 fn latest(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {

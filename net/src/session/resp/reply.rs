@@ -16,6 +16,7 @@ use super::tracking;
 use super::walked;
 use crate::session::answer::{Answer, Exec, Jointly};
 use crate::session::bad_input::BadInput;
+use crate::session::calls::NO_COMMAND;
 use crate::session::context::ComposeContext;
 use crate::session::messages::Subscribed;
 use crate::session::output::Output;
@@ -151,6 +152,7 @@ impl Composer {
         if out.tail().get(start) == Some(&b'-') {
             out.count_error(BadInput::Arguments);
             out.count_failed(command);
+            out.count_code(start);
         }
     }
 
@@ -282,7 +284,7 @@ impl Composer {
     ) {
         let failure = Failure::of(answer);
         if header > 0 {
-            self.gather.abandoned = failure.is_some();
+            (self.gather.abandoned, self.gather.has_failed) = (failure.is_some(), false);
             match failure {
                 None => compose::array(out.tail(), header as usize),
                 Some(failure) => failure.write(reply, context, out),
@@ -294,7 +296,12 @@ impl Composer {
                     let reply = ReplyKind { kind: Kind::Value, ..reply };
                     self.free_of(reply).single(&[], answer, context, out);
                 }
-                Some(failure) => failure.write(reply, context, out),
+                Some(failure) => {
+                    // One call fails once.
+                    let has_failed = std::mem::replace(&mut self.gather.has_failed, true);
+                    let command = if has_failed { NO_COMMAND } else { reply.command };
+                    failure.write(ReplyKind { command, ..reply }, context, out);
+                }
             }
             self.gather.within_command = !last;
         }
@@ -379,13 +386,10 @@ impl Free {
                 return compare::write(*asked, (*length, found), version, out.tail());
             }
             Answer::Script(reply) => {
-                if reply.first() == Some(&b'-') {
-                    out.count_failed(command);
-                }
-                return out.tail().extend_from_slice(reply);
+                return with_errors(command, out, |out| out.extend_from_slice(reply));
             }
             Answer::Walked { count, found } => {
-                return walked::write(kind, (*count, found), version, out.tail());
+                return with_errors(command, out, |out| walked::write(kind, (*count, found), version, out));
             }
             Answer::Scanned { cursor, keys } => return self.scanned(echo, *cursor, keys, out),
             _ => return compose::simple(out.tail(), "OK"),
@@ -475,8 +479,7 @@ impl Free {
     }
 
     fn no_such_key(self, out: &mut Output) {
-        out.count_failed(self.reply.command);
-        compose::error(out.tail(), b"ERR no such key");
+        with_errors(self.reply.command, out, |out| compose::error(out, b"ERR no such key"));
     }
 
     /// An error that was found only when the command was executed.
@@ -504,7 +507,19 @@ fn usual(kind: Kind, answer: &Answer<'_>, out: &mut Output) -> bool {
 /// An error that the session has found itself.
 pub(super) fn failed(error: Error, frame: &[u8], out: &mut Output) {
     out.count_error(error.kind());
+    let start = out.tail().len();
     errors::write(error, frame, out.tail());
+    out.count_code(start);
+}
+
+/// Writes what may be an error of the command of this number, and counts it then.
+fn with_errors(command: u8, out: &mut Output, write: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.tail().len();
+    write(out.tail());
+    if out.tail().get(start) == Some(&b'-') {
+        out.count_failed(command);
+        out.count_code(start);
+    }
 }
 
 /// A value as a bulk string: copied if it is in one piece, lent if it is a chain.

@@ -3,15 +3,17 @@
 use super::call::{Call, part};
 use super::error::Error;
 use super::facts;
+use super::numbers;
 use super::reply::Composer;
 use super::reply_kind::Kind;
-use super::row::{Row, Run, ScriptKind};
+use super::row::{Row, Run, ScriptKind, takes};
 use super::scripting::FIRST_KEY;
 use super::stream::State;
 use super::subcommands::subcommands;
 use super::table::row_of;
 use super::turn::Turn;
 use super::{Progress, Session};
+use crate::session::calls::Fate;
 use crate::session::parsing::Limits;
 use crate::session::part::{Part, Script, Work};
 use crate::session::protocol::Port;
@@ -75,11 +77,20 @@ impl Session {
             Step::Complete { .. } => row_of(frame, &arguments).ok_or(NotCalled::Unknown),
             _ => Err(NotCalled::Unknown),
         };
-        let checked =
-            found.and_then(|(index, row)| check(row, frame, &arguments, may_change).map(|()| (index, row)));
+        let checked = found.and_then(|(index, row)| match check(row, frame, &arguments, may_change) {
+            Ok(()) => Ok((index, row)),
+            Err(why) => {
+                let word = arguments.spans.get(1).map(|word| word.of(frame)).unwrap_or_default();
+                let is_whole = row.takes(arguments.spans.len());
+                let number = if is_whole { numbers::number_of(index, word) } else { index as u8 };
+                scratch.count(number, Fate::Rejected);
+                Err(why)
+            }
+        });
         let result = checked.map(|(index, row)| {
             let mut turn = Turn::new(scratch, now, limits, parts, usize::MAX);
             let mut consumed = self.run(index, row, frame, &arguments, &mut turn);
+            self.name(turn.parts);
             while consumed < frame.len()
                 && let Progress::Consumed(more) = self.step(&frame[consumed..], false, &mut turn)
             {
@@ -103,6 +114,9 @@ fn check(row: &Row, frame: &[u8], arguments: &Arguments, may_change: bool) -> Re
     if let ([_, ..], Some(word)) = (subcommands(row.name), arguments.spans.get(1)) {
         let name = format!("{}|{}", row.name, String::from_utf8_lossy(word.of(frame)).to_lowercase());
         let facts = facts::of(&name).ok_or(NotCalled::Unknown)?;
+        if !takes(facts.arity, arguments.spans.len()) {
+            return Err(NotCalled::Arguments);
+        }
         if facts.flags.contains(&"noscript") {
             return Err(NotCalled::Forbidden);
         }

@@ -24,12 +24,12 @@ pub(super) fn script(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8
 }
 
 const SCRIPT: &[Subcommand] = &[
-    Subcommand { name: "load", arity: 3, run: load },
-    Subcommand { name: "exists", arity: -3, run: exists },
-    Subcommand { name: "flush", arity: -2, run: flush },
-    Subcommand { name: "kill", arity: 2, run: kill },
-    Subcommand { name: "show", arity: 3, run: show },
-    Subcommand { name: "debug", arity: 3, run: debug },
+    Subcommand { name: "load", run: load },
+    Subcommand { name: "exists", run: exists },
+    Subcommand { name: "flush", run: flush },
+    Subcommand { name: "kill", run: kill },
+    Subcommand { name: "show", run: show },
+    Subcommand { name: "debug", run: debug },
 ];
 
 fn load(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {

@@ -21,25 +21,21 @@ const CHANNEL: &[u8] = b"__redis__:invalidate";
 /// Appends the part of a subcommand that is one of these, and says whether it is.
 pub(super) fn parts<'a>(call: &Call<'_, 'a>, parts: &mut Vec<Part<'a>>) -> Result<bool, Error> {
     let is = |index: usize, name: &str| call.argument(index).eq_ignore_ascii_case(name.as_bytes());
-    let (asked, told, prefixes, echo) = match call.len() {
-        0..3 if is(1, "TRACKING") => return Err(Error::WrongArguments("client|tracking")),
-        _ if is(1, "TRACKING") => {
+    let (asked, told, prefixes, echo) = match () {
+        () if is(1, "TRACKING") => {
             let (asked, prefixes, unfit) = tracking(call)?;
             match unfit {
                 None => (asked, OfTracking::Ok, prefixes, &[][..]),
                 Some(error) => (Tracking::Look, OfTracking::Unfit(error), &[][..], call.frame),
             }
         }
-        3 if is(1, "CACHING") => match caching(call) {
+        () if is(1, "CACHING") => match caching(call) {
             Some(caches) => (Tracking::Caching(caches), OfTracking::Ok, &[][..], &[][..]),
             None => (Tracking::Look, OfTracking::BadCaching, &[][..], &[][..]),
         },
-        _ if is(1, "CACHING") => return Err(Error::WrongArguments("client|caching")),
-        2 if is(1, "GETREDIR") => (Tracking::Look, OfTracking::Redirect, &[][..], &[][..]),
-        _ if is(1, "GETREDIR") => return Err(Error::WrongArguments("client|getredir")),
-        2 if is(1, "TRACKINGINFO") => (Tracking::Look, OfTracking::Info, &[][..], &[][..]),
-        _ if is(1, "TRACKINGINFO") => return Err(Error::WrongArguments("client|trackinginfo")),
-        _ => return Ok(false),
+        () if is(1, "GETREDIR") => (Tracking::Look, OfTracking::Redirect, &[][..], &[][..]),
+        () if is(1, "TRACKINGINFO") => (Tracking::Look, OfTracking::Info, &[][..], &[][..]),
+        () => return Ok(false),
     };
     parts.push(part(Work::Tracking { asked, prefixes }, Kind::Tracking(told), echo));
     Ok(true)

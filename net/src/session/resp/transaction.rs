@@ -8,6 +8,7 @@ use super::call::{self, Call, part};
 use super::error::Error;
 use super::facts;
 use super::lengths::{Place, exceeds, long_value, pairs_bytes_max};
+use super::numbers;
 use super::reply_kind::Kind;
 use super::row::{Origin, Row, Run};
 use super::scripting;
@@ -47,6 +48,11 @@ pub(super) struct Queue {
 impl Queue {
     pub(super) fn bytes_held(&self) -> usize {
         size_of::<Queue>() + self.frames.capacity()
+    }
+
+    /// How many commands it has, and the bytes of their requests.
+    pub(super) fn told(&self) -> (u32, usize) {
+        (self.commands, self.frames.len())
     }
 }
 
@@ -190,7 +196,8 @@ impl Session {
         match self.queued(row, frame, arguments, turn) {
             Ok(slot) => turn.parts.push(call::local(Kind::Queued(slot), &[])),
             Err(error) => {
-                turn.scratch.count(index as u8, Fate::Rejected);
+                let word = arguments.spans.get(1).map(|word| word.of(frame)).unwrap_or_default();
+                turn.scratch.count(numbers::number_of(index, word), Fate::Rejected);
                 self.spoil(error, frame, turn);
             }
         }

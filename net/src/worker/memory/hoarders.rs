@@ -4,9 +4,15 @@ use crate::metrics::CloseReason;
 use crate::transport::{ConnId, Transport};
 use crate::worker::budget::{Budget, LOOK_MS, Pressure};
 use crate::worker::connection::{Connection, Phase};
+use crate::worker::overdue::SWEEP_PLACES;
 use crate::worker::state::WorkerState;
+use std::cmp::Reverse;
 use torc_engine::command::Millis;
 
+/// Connections that a turn looks at: a fraction of a millisecond.
+const HUNT_PLACES: usize = SWEEP_PLACES;
+/// Hoarders that are remembered at most, those that hold most.
+const HUNTED_MAX: usize = 4096;
 /// A client that holds less than this is no hoarder.
 const HOARD_BYTES: usize = 8 << 10;
 /// The same while memory is exhausted, as many together may hold all of it. A short request that waits for a place at another
@@ -22,8 +28,45 @@ const MOVED_SHARE: usize = 4;
 /// While many segments are pinned, a client that takes nothing of the bytes lent to it for so long is closed.
 const LENT_MS: u64 = 5000;
 
+/// A walk over all connections for those that hold much, some of them each turn.
+#[derive(Debug)]
+pub(in crate::worker) struct Hunt {
+    /// Up to here they are looked at.
+    place: usize,
+    /// What they move is counted anew from this walk on.
+    counts: bool,
+    /// Whether it lags, the bytes that it holds and has not moved, and which it is.
+    found: Vec<(bool, usize, ConnId)>,
+    /// What those are charged with that are being closed.
+    closing: usize,
+}
+
+impl Hunt {
+    /// Keeps those that hold most.
+    fn keep_most(&mut self) {
+        if self.found.len() > HUNTED_MAX {
+            self.found.select_nth_unstable_by_key(HUNTED_MAX, |&(lags, bytes, _)| Reverse((lags, bytes)));
+            self.found.truncate(HUNTED_MAX);
+        }
+    }
+}
+
 impl Budget {
-    /// Whether all connections are looked over now, which costs time for each of them.
+    /// The walk that is under way while there is need of it, or one that begins.
+    fn hunt(&mut self, short_of_pins: bool, now: Millis) -> Option<Hunt> {
+        let under_way = self.hunt.take().filter(|_| short_of_pins || self.pressure() != Pressure::None);
+        under_way.or_else(|| self.looks_for_hoarders(short_of_pins, now).then(|| self.begin_hunt(now)))
+    }
+
+    fn begin_hunt(&mut self, now: Millis) -> Hunt {
+        let counts = now.saturating_sub(self.moving_since) >= LOOK_MS;
+        if counts {
+            self.moving_since = now;
+        }
+        Hunt { place: 0, counts, found: Vec::new(), closing: 0 }
+    }
+
+    /// Whether a walk over all connections begins now, which costs time for each of them.
     pub(in crate::worker) fn looks_for_hoarders(&mut self, short_of_pins: bool, now: Millis) -> bool {
         let in_vain = !self.closes && self.used() <= self.used_at_look;
         let every_ms = match self.pressure() {
@@ -53,12 +96,15 @@ impl WorkerState {
         }
         let overdrawn = self.budget.is_overdrawn();
         let short_of_pins = self.shard.is_short_of_pins();
-        if !self.budget.looks_for_hoarders(short_of_pins, self.now) {
+        let Some(mut hunt) = self.budget.hunt(short_of_pins, self.now) else { return };
+        let exhausted = self.budget.pressure() == Pressure::Exhausted;
+        let least = if exhausted { SMALL_BYTES } else { HOARD_BYTES };
+        if !self.look_for_hoarders(&mut hunt, overdrawn, least) {
+            self.budget.hunt = Some(hunt);
             return;
         }
-        let exhausted = self.budget.pressure() == Pressure::Exhausted;
-        let (mut hoarders, closing) =
-            self.hoarders(overdrawn, if exhausted { SMALL_BYTES } else { HOARD_BYTES });
+        hunt.keep_most();
+        let Hunt { found: mut hoarders, closing, .. } = hunt;
         // When memory is short for long, enough is freed for the waiting connections to go on.
         let left = if exhausted { self.budget.grant() / 4 * 3 } else { self.budget.grant() / 2 };
         let mut wanted = match self.budget.pressure() {
@@ -66,9 +112,13 @@ impl WorkerState {
             _ => self.budget.used().saturating_sub(left + closing),
         };
         self.budget.closes = closing > 0 || !hoarders.is_empty();
-        hoarders.sort_unstable_by_key(|&(lags, bytes, _)| std::cmp::Reverse((lags, bytes)));
+        hoarders.sort_unstable_by_key(|&(lags, bytes, _)| Reverse((lags, bytes)));
         for (_, bytes, id) in hoarders {
-            let Some(conn) = self.connections.find(id) else { continue };
+            // It may have let go since it was looked at.
+            let is_hoarder = |conn: &&mut Connection| {
+                conn.phase != Phase::Closing && (conn.lends || conn.content_bytes() > least)
+            };
+            let Some(conn) = self.connections.find(id).filter(is_hoarder) else { continue };
             if wanted == 0 && !(short_of_pins && conn.lends) {
                 continue;
             }
@@ -77,21 +127,18 @@ impl WorkerState {
         }
     }
 
-    /// Connections that hold more than `least` bytes and have moved little of them since the last look, though they could; and
-    /// what those are charged with that are being closed.
-    fn hoarders(&mut self, overdrawn: bool, least: usize) -> (Vec<(bool, usize, ConnId)>, usize) {
-        let (mut found, mut closing) = (Vec::new(), 0);
-        let counted = self.now.saturating_sub(self.budget.moving_since) >= LOOK_MS;
-        if counted {
-            self.budget.moving_since = self.now;
-        }
-        for place in 0..self.connections.places() {
+    /// Looks at a turn's share of the connections for those that hold more than `least` bytes and have moved little of them since the last
+    /// walk, though they could. True: these were the last.
+    fn look_for_hoarders(&mut self, hunt: &mut Hunt, overdrawn: bool, least: usize) -> bool {
+        let places = self.connections.places();
+        let end = places.min(hunt.place + HUNT_PLACES);
+        for place in hunt.place..end {
             let Some(conn) = self.connections.at(place) else { continue };
             if conn.phase == Phase::Closing {
-                closing += conn.charged;
+                hunt.closing += conn.charged;
                 continue;
             }
-            let moved = if counted { std::mem::take(&mut conn.moved) } else { conn.moved };
+            let moved = if hunt.counts { std::mem::take(&mut conn.moved) } else { conn.moved };
             conn.lends = conn.has_lent() && self.ticks.saturating_sub(conn.sent_at) >= LENT_MS;
             let content = conn.content_bytes();
             let holds = conn.lends || content > least;
@@ -99,10 +146,14 @@ impl WorkerState {
             if holds && (overdrawn || stands_still) {
                 // Nobody else is closed for messages that a subscriber does not take.
                 let lags = conn.subscription_bytes > 0 && conn.sending;
-                found.push((lags, content.saturating_sub(moved), conn.id));
+                hunt.found.push((lags, content.saturating_sub(moved), conn.id));
             }
         }
-        (found, closing)
+        hunt.place = end;
+        if hunt.found.len() >= 2 * HUNTED_MAX {
+            hunt.keep_most();
+        }
+        end == places
     }
 
     fn close_hoarder(&mut self, id: ConnId, bytes: usize, transport: &mut impl Transport) {

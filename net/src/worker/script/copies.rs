@@ -7,7 +7,7 @@ use super::overlay::{Overlay, Shown};
 use super::run::Asked;
 use super::{MEMORY, ScriptRun, TIME};
 use crate::metrics::OutcomeClass;
-use crate::session::{Limits, Port};
+use crate::session::{Limits, Port, Protocol};
 #[cfg(test)]
 use crate::worker::bug::Bug;
 use crate::worker::owned::OwnedAnswer;
@@ -28,6 +28,8 @@ impl WorkerState {
         let (now, limits) = (self.now, self.settings.scripts);
         // All attempts have the time of one.
         let limits = TimeAndMemory { time: limits.time.saturating_sub(run.used), ..limits };
+        // Of a run that was for nothing.
+        engine.take_counted(|_, _| {});
         let evicted = engine.store.stats().segments_evicted.read();
         let mut has_room = true;
         for (place, item) in items.iter().enumerate() {
@@ -49,6 +51,7 @@ impl WorkerState {
             store: &mut engine.store,
             session: &mut engine.session,
             output: &mut engine.output,
+            calls: &engine.calls,
             view: &self.view,
             limits: &script_limits(&self.settings.limits),
             now,
@@ -69,10 +72,9 @@ impl WorkerState {
         };
         let Overlay { wanted, published, shown, has_read, .. } = overlay;
         run.has_read = has_read;
+        run.shown = shown;
         if let Ended::Stopped(Stop::Host) = ended {
             run.used += engine.lua.since();
-        } else if let Some(shown) = shown {
-            self.note_called(&shown);
         }
         if engine.store.stats().segments_evicted.read() != evicted {
             // Something that it has written is lost.
@@ -91,6 +93,26 @@ impl WorkerState {
         engine.trim(limits.memory_bytes as u64, now);
         self.scripts = Some(engine);
         (ended, wanted)
+    }
+
+    /// Counts what a script has called and read, and what of it has failed, and shows it to monitors: when it is known that the run was not for
+    /// nothing, and before another script is run.
+    pub(super) fn note_run(&mut self, run: &mut ScriptRun) {
+        if let Some(engine) = &mut self.scripts {
+            let ([hits, misses], failed) = engine.take_counted(|command, counts| {
+                self.calls.add_all(command, counts);
+            });
+            let stats = self.shard.stats();
+            stats.hits.add(hits);
+            stats.misses.add(misses);
+            if let Some(mut errors) = failed {
+                errors.forget_codes();
+                self.stats.errors_answered(Protocol::Resp, &errors);
+            }
+        }
+        if let Some(shown) = run.shown.take() {
+            self.note_called(&shown);
+        }
     }
 
     /// The answer to a script that was stopped, or could not be run.

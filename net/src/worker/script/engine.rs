@@ -5,9 +5,10 @@
 
 use super::find::Recent;
 use crate::scripts::{ScriptFlags, Scripts};
-use crate::session::Output;
 use crate::session::resp;
+use crate::session::{Calls, Errors, FATES, Output};
 use std::collections::HashMap;
+use std::sync::Arc;
 use torc_engine::{Shard, ShardConfig};
 use torc_lua::{Digest, Interpreter};
 
@@ -26,6 +27,8 @@ pub(crate) struct ScriptEngine {
     pub(super) store: Shard,
     pub(super) session: resp::Session,
     pub(super) output: Output,
+    /// What the script under way has called.
+    pub(super) calls: Arc<Calls>,
     pub(super) recent: Recent,
     /// Those that are compiled.
     pub(super) scripts: HashMap<Digest, ScriptFlags>,
@@ -49,6 +52,7 @@ impl ScriptEngine {
             store: store(memory_bytes, now)?,
             session: resp::Session::default(),
             output: Output::default(),
+            calls: Arc::default(),
             recent: Recent::default(),
             scripts: HashMap::new(),
             epoch: 0,
@@ -62,6 +66,21 @@ impl ScriptEngine {
         {
             self.store = store;
         }
+    }
+
+    /// Hands out the calls of the last run, as [`Calls::take`] does. Returns its hits and misses and what has failed in it; all is forgotten.
+    pub(super) fn take_counted(
+        &mut self,
+        take: impl FnMut(usize, [u64; FATES]),
+    ) -> ([u64; 2], Option<Box<Errors>>) {
+        self.calls.take(take);
+        let stats = self.store.stats();
+        let read = [&stats.hits, &stats.misses].map(|count| {
+            let counted = count.read();
+            count.set(0);
+            counted
+        });
+        (read, self.output.take_errors())
     }
 
     /// Memory that it takes.

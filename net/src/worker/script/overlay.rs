@@ -2,10 +2,12 @@
 
 use super::known::{Change, Item, Key, Known, Named, Touched};
 use crate::session::{
-    About, Answer, ComposeContext, Limits, NotCalled, Output, Part, Piece, ReplyKind, Scratch, Work, resp,
+    About, Answer, Calls, ComposeContext, Limits, NotCalled, Output, Part, Piece, ReplyKind, Scratch, Work,
+    resp,
 };
 use crate::worker::joint::Asked;
 use crate::worker::view::{View, context};
+use std::sync::Arc;
 use std::time::Instant;
 use torc_engine::Shard;
 use torc_engine::command::{
@@ -49,6 +51,7 @@ pub(super) struct Overlay<'o> {
     pub(super) store: &'o mut Shard,
     pub(super) session: &'o mut resp::Session,
     pub(super) output: &'o mut Output,
+    pub(super) calls: &'o Arc<Calls>,
     pub(super) view: &'o View,
     pub(super) limits: &'o Limits,
     pub(super) now: Millis,
@@ -95,7 +98,7 @@ impl Overlay<'_> {
 
     /// What a key has in the store.
     pub(super) fn item(&mut self, (database, key): (u16, &[u8])) -> Option<Item> {
-        item_in(self.store, (database, key), self.now)
+        item_in(self.store, (database, key), Read::LOOK, self.now)
     }
 
     /// The changes that are to be made, each with its key; the store is empty then.
@@ -103,7 +106,7 @@ impl Overlay<'_> {
         let mut changes = Vec::new();
         for Named { key, touched, before, has_come } in known.touched() {
             let (database, name) = key;
-            let item = item_in(store, (*database, name), now);
+            let item = item_in(store, (*database, name), Read::LOOK, now);
             if item.as_ref().map(|(meta, _)| meta.version) == *before {
                 if item.is_none() && *has_come {
                     // It has come and gone: who watches it, or keeps copies, is told.
@@ -248,8 +251,12 @@ fn resp_reply(part: &Part<'_>) -> resp::ReplyKind {
 }
 
 /// What a key has in a store.
-pub(super) fn item_in(store: &mut Shard, (database, key): (u16, &[u8]), now: Millis) -> Option<Item> {
-    let read = Read::LOOK;
+pub(super) fn item_in(
+    store: &mut Shard,
+    (database, key): (u16, &[u8]),
+    read: Read,
+    now: Millis,
+) -> Option<Item> {
     let hash = store.key_hash(key);
     match store.execute(&Command { database, key, op: Op::Read(read) }, hash, now) {
         Outcome::Item(found) => Some(copy_of(&found)),
@@ -269,7 +276,7 @@ pub(super) fn copy_of(found: &Found<'_>) -> Item {
 
 impl Host for Overlay<'_> {
     fn call(&mut self, request: &[u8], _: usize, resp3: bool, answer: &mut Vec<u8>) -> Result<(), Stop> {
-        let (scratch, mut parts) = (Scratch::default(), Vec::new());
+        let (scratch, mut parts) = (Scratch::counting(self.calls.clone()), Vec::new());
         scratch.set_noting(self.shown.is_some());
         self.session.set_version(resp3);
         let parsed =

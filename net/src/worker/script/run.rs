@@ -125,6 +125,7 @@ impl WorkerState {
             used: Duration::ZERO,
             changes: Vec::new(),
             has_read: false,
+            shown: None,
             reply: Vec::new(),
             outcome: OutcomeClass::Refused,
         })
@@ -180,7 +181,8 @@ impl WorkerState {
         let decides = run.may_change;
         #[cfg(test)]
         let decides = decides && !self.has(Bug::HastyScript);
-        let read = Read { decides, ..Read::default() };
+        // What the script itself reads is counted when it has run.
+        let read = Read { decides, uncounted: true, ..Read::default() };
         for place in place..run.known.len() {
             let Some((database, key)) = run.known.get(place) else { break };
             let command = Command { database: *database, key, op: Op::Read(read) };
@@ -216,6 +218,7 @@ impl WorkerState {
         if ended == Ended::Stopped(Stop::Host) {
             return self.restart_script(conn, run, wanted);
         }
+        self.note_run(run);
         if let Some(why) = self.stopped_for_good(ended) {
             return Progress::Ends(why);
         }
@@ -254,6 +257,8 @@ impl WorkerState {
 
 /// Looks at the keys of a script that has read, if its client keeps copies: by these their shards remember to tell it. Nobody changes
 /// them meanwhile; and they come before the script's own changes, which the client is told then, as these may have come behind the reads.
+/// There are as many as the script's keys, and so bounded: by `--max-arguments`, and by
+/// [`KEYS_MAX`](crate::worker::holds::KEYS_MAX) where the keys are held.
 fn looks_told(conn: &Connection, run: &ScriptRun) -> Vec<(Key, Change)> {
     match conn.tracking.as_ref().is_some_and(|tracking| run.has_read && tracking.reads()) {
         true => run.known.keys().map(|key| (key.clone(), Change::Look)).collect(),

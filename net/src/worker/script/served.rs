@@ -74,7 +74,7 @@ impl WorkerState {
             };
             match ended {
                 Ok(None) => {}
-                Ok(Some(outcome)) => return Some(self.end_at_once(&run, outcome, out)),
+                Ok(Some(outcome)) => return Some(self.end_at_once(&mut run, outcome, out)),
                 Err(OwnedAnswer::Later) => return Some(OwnedAnswer::Later),
                 Err(why) => {
                     self.stats.request(CommandClass::Script, OutcomeClass::Refused);
@@ -97,6 +97,7 @@ impl WorkerState {
     ) -> Result<Option<OutcomeClass>, OwnedAnswer> {
         let (ended, wanted) = self.run_on_copies(run, items, asked, (Port::Common, resp3));
         if let Some(why) = self.stopped_for_good(ended) {
+            self.note_run(run);
             return Err(why);
         }
         if ended != Ended::Stopped(Stop::Host) {
@@ -125,7 +126,8 @@ impl WorkerState {
         let mut items = Vec::with_capacity(known.len());
         let mut bytes = 0u64;
         for (database, key) in known.named() {
-            let command = Command { database, key, op: Op::Read(Read::default()) };
+            let read = Read { uncounted: true, ..Read::default() };
+            let command = Command { database, key, op: Op::Read(read) };
             let hash = self.shard.key_hash(key);
             let (outcomes, stats) = ((&mut self.outcomes, &mut self.notices), &self.stats);
             let item = match perform(&mut self.shard, outcomes, stats, &command, hash, None, self.now) {
@@ -147,10 +149,11 @@ impl WorkerState {
     }
 
     /// The answer to a script that has run; its changes are made then.
-    fn end_at_once(&mut self, run: &ScriptRun, outcome: OutcomeClass, out: &mut Vec<u8>) -> OwnedAnswer {
+    fn end_at_once(&mut self, run: &mut ScriptRun, outcome: OutcomeClass, out: &mut Vec<u8>) -> OwnedAnswer {
         if !self.may_end_here(run, out.len()) {
             return OwnedAnswer::Later;
         }
+        self.note_run(run);
         self.stats.request(CommandClass::Script, outcome);
         if let Some(failed) = self.change_at_once(run) {
             return failed;

@@ -1,7 +1,7 @@
 //! Commands about several keys, as a script calls them: on copies, at once.
 
 use super::known::{Item, Touched};
-use super::overlay::Overlay;
+use super::overlay::{Overlay, item_in};
 use crate::session::{IfThere, Joint, Jointly};
 use crate::worker::joint::Asked;
 use crate::worker::joint::gather::Gathering;
@@ -24,7 +24,8 @@ impl Overlay<'_> {
 
     fn copy(&mut self, asked: Asked<'_>, replaces: bool, removes: bool) -> Result<Jointly, Stop> {
         let Some((from, to)) = asked.ends() else { return Ok(Jointly::NotDone) };
-        let Some(item) = self.item(from) else { return Ok(Jointly::NoItem) };
+        let read = Read { uncounted: removes, ..Read::default() };
+        let Some(item) = item_in(self.store, from, read, self.now) else { return Ok(Jointly::NoItem) };
         if from == to {
             return Ok(if replaces { Jointly::Done } else { Jointly::NotDone });
         }

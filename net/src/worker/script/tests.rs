@@ -1,5 +1,6 @@
 //! Scripts of one other shard: what is done there, what comes back, and in which order.
 
+use crate::observed::Sees;
 use crate::session::Protocol;
 use crate::transport::{ConnId, Pieces};
 use crate::worker::holds::{HeldKey, Holder};
@@ -319,4 +320,34 @@ fn an_attempt_that_ends_for_another_key_leaves_nothing() {
     turns(&mut first, &mut second);
     assert_eq!(sent(&mut first), "*3\r\n$1\r\n2\r\n$1\r\n2\r\n$1\r\n2\r\n");
     is_nothing_left(&mut first, &mut second);
+}
+
+#[test]
+fn what_a_script_that_comes_back_has_called_is_counted_and_shown_once() {
+    for (script, calls) in [
+        ("redis.call('get', KEYS[1]) return ('x'):rep(70000)", 1),
+        (
+            "redis.call('get', KEYS[1]) redis.pcall('incr', KEYS[1], 'x') redis.call('get', ARGV[1]) return 1",
+            2,
+        ),
+    ] {
+        let (mut first, mut second) = pair(Protocol::Resp);
+        let [own, key] = [0, 1].map(|shard| key_of(&first, shard));
+        execute(&mut first, &resp(&["EVAL", script, "1", &key, &own]), 10);
+        let monitor = first.shared.observed.monitors.begin(Sees::Requests).expect("a place");
+        turns(&mut first, &mut second);
+        assert!(sent(&mut first).len() > 3);
+        assert_eq!(counts(&first), (1, 1));
+        let mut lines = Vec::new();
+        monitor.take(&mut lines);
+        let lines = String::from_utf8(lines).unwrap();
+        assert_eq!(lines.matches("lua] \"get\"").count(), calls, "{lines}");
+        let misses = [&first, &second].map(|state| state.shard.stats().misses.read());
+        assert_eq!(misses.iter().sum::<u64>(), calls as u64);
+        let gets = [&first, &second].map(|state| {
+            let times = state.stats.command_times().find(|times| times.name == "get");
+            times.map_or(0, |times| times.calls)
+        });
+        assert_eq!(gets.iter().sum::<u64>(), calls as u64);
+    }
 }

@@ -10,7 +10,8 @@
 //! answer, and before it begins anything for a client that is told. Such a client's reads are executed by the owner of the key, never by
 //! its own shard from the other's memory.
 //!
-//! A push about a key stands before the answers that the client waits for, and again [behind those](waiting) that may be its value as it was.
+//! A push about a key stands before the answers that the client waits for, and again [behind those](waiting) that may be its value as it was;
+//! a push that all may have changed behind each of them.
 //!
 //! Nothing is forgotten that was not told: see [`table`]. When more is to be told than there is room for, the client is told that all may
 //! have changed. A client that does not take what it is told is closed ([`push.rs`](super::push)).

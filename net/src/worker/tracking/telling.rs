@@ -3,6 +3,7 @@
 use super::add_word;
 use super::news::News;
 use super::table::Table;
+use super::waiting::Behind;
 use crate::session::Push;
 use crate::transport::ConnId;
 use crate::worker::connection::Connection;
@@ -55,7 +56,7 @@ impl WorkerState {
 
     /// Drops what others have told while no client is told anything: nobody else would take it, and it would keep the shard awake.
     pub(in crate::worker) fn drop_nobodys_news(&mut self) {
-        if !self.trackers.has_table && !self.trackers.is_any() {
+        if !self.trackers.has_table && !self.trackers.is_any() && self.mail.has_news() {
             (0..self.mail.shards()).for_each(|shard| while self.mail.next_news(shard).is_some() {});
         }
     }
@@ -166,11 +167,16 @@ impl WorkerState {
             return;
         }
         // A script at another shard may have read any key; nothing is begun behind it.
-        if keys.is_empty() || conn.asks_alone {
+        if conn.asks_alone {
             self.push_to(conn, Push::keys(keys, false));
         }
         if let Some(tracking) = &mut conn.tracking {
-            words::each(keys).for_each(|key| tracking.waiting.note(self.shard.key_hash(key), key));
+            match keys.is_empty() {
+                true => tracking.waiting.note_all(),
+                false => words::each(keys).for_each(|key| {
+                    tracking.waiting.note(self.shard.key_hash(key), key);
+                }),
+            }
         }
         self.budget.charge(conn);
     }
@@ -179,10 +185,12 @@ impl WorkerState {
     #[inline]
     pub(in crate::worker) fn tell_behind(&mut self, conn: &mut Connection, sequence: u32) {
         if let Some(tracking) = &mut conn.tracking {
-            let told = tracking.waiting.end(sequence);
-            if !told.is_empty() {
-                self.push_ahead(conn, Push::keys(&told, false));
-            }
+            let keys = match tracking.waiting.end(sequence) {
+                Behind::Nothing => return,
+                Behind::Keys(keys) => keys,
+                Behind::All => Vec::new(),
+            };
+            self.push_ahead(conn, Push::keys(&keys, false));
         }
     }
 

@@ -113,6 +113,22 @@ fn the_news_stand_right_behind_the_value_from_before_the_change() {
 }
 
 #[test]
+fn that_all_may_have_changed_is_told_right_behind_each_value_from_before() {
+    let (mut first, mut second) = tracked(&[]);
+    let [here, there] = [0, 1].map(|shard| key_of(&first, shard));
+    other(&mut second, &["SET", &there, "v"]);
+    execute(&mut first, &[&there, &here, &there].map(|key| resp(&["GET", key])).concat(), 3);
+    first.publish_mail();
+    second.read_mail();
+    second.mail.add_news(0, None);
+    second.mail.publish_news();
+    execute(&mut first, &resp(&["GET", &here]), 1);
+    exchange(&mut first, &mut second);
+    let v = "$1\r\nv\r\n";
+    assert_eq!(sent(&mut first), format!("{ALL}{v}{ALL}_\r\n{ALL}{v}{ALL}_\r\n"));
+}
+
+#[test]
 fn a_value_from_before_the_change_is_followed_by_the_news() {
     let (mut first, mut second) = tracked(&[]);
     let there = key_of(&first, 1);

@@ -10,12 +10,14 @@ use crate::harness::{Server, sum_of};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use watch::{Waited, neighbour, resident_bytes, resident_peak};
+use watch::{Waited, neighbour, resident_bytes, residents};
 
 /// Most of `--memory` that may be resident at any moment, in percent.
 const RESIDENT_MAX: f64 = 105.0;
-/// And so many bytes: what a crowd brings between two looks at what is resident, a tenth of a second apart.
+/// And so many bytes: what a crowd brings between two looks at what is resident, a tenth of a second apart; as much again in each tenth
+/// that the server waits for a CPU to look.
 const BETWEEN_LOOKS: f64 = (512 << 10) as f64;
+const LOOKS_EVERY: Duration = Duration::from_millis(100);
 /// MiB told, and how many percent of them a full and quiet server has resident at least.
 const FULL: &[(usize, f64)] = &[(64, 95.0), (16, 90.0)];
 /// MiB of a shard: `--shards auto` gives none less.
@@ -234,7 +236,7 @@ fn attack(
     floods::fill(address, "fill", memory << 20);
     let kept_before = unaccounted(server);
     let process = process(server);
-    let (neighbour, resident) = (neighbour(address, Waited { process, shards }), resident_peak(process));
+    let (neighbour, resident) = (neighbour(address, Waited { process, shards }), residents(process));
     let attackers = std::thread::spawn(move || flood(address));
     let excess = watch_bound(server, shards, memory, || attackers.is_finished());
     let done = attackers.join().map(drop);
@@ -244,7 +246,7 @@ fn attack(
         kept_before + (memory << 20) as f64 * KEPT_MAX / 100.0 + TABLES_BYTES,
     );
     let mut seen = neighbour.finish();
-    let peak = percent(resident.finish(), memory);
+    let peak = percent(resident.finish().peak(BETWEEN_LOOKS / LOOKS_EVERY.as_secs_f64()), memory);
     let (p99, max) = seen.p99_and_max();
     let closed = server.metric("torc_connections_closed_total", "memory");
     println!(

@@ -46,9 +46,52 @@ impl<T> Drop for Watch<T> {
     }
 }
 
-/// Watches how much a process has resident; the result is the most.
-pub(super) fn resident_peak(process: u64) -> Watch<u64> {
-    Watch::start(Duration::from_millis(3), move |peak| *peak = resident_bytes(process).max(*peak))
+/// What a process had resident at a moment, and how long its first thread, which looks at that, had waited for a CPU until then.
+struct Resident {
+    at: Instant,
+    bytes: u64,
+    waited: Duration,
+}
+
+/// What a process had resident at all moments of an attack.
+#[derive(Default)]
+pub(super) struct Residents(Vec<Resident>);
+
+/// Waits for a CPU so long before a moment, or after it, as they are known when they are over, kept the server from looking.
+const BEFORE: Duration = Duration::from_millis(200);
+const AFTER: Duration = Duration::from_millis(150);
+
+impl Residents {
+    /// The most, bytes, without what came while the server had no CPU to look: so many bytes a second.
+    pub(super) fn peak(&self, bytes_a_second: f64) -> u64 {
+        let (mut first, mut last) = (0, 0);
+        let judged = self.0.iter().map(|moment| {
+            while self.0[first].at + BEFORE < moment.at {
+                first += 1;
+            }
+            while last + 1 < self.0.len() && self.0[last].at < moment.at + AFTER {
+                last += 1;
+            }
+            let waited = self.0[last].waited - self.0[first].waited;
+            moment.bytes.saturating_sub((bytes_a_second * waited.as_secs_f64()) as u64)
+        });
+        judged.max().unwrap_or_default()
+    }
+}
+
+/// Watches how much a process has resident.
+pub(super) fn residents(process: u64) -> Watch<Residents> {
+    Watch::start(Duration::from_millis(3), move |residents: &mut Residents| {
+        let (at, bytes) = (Instant::now(), resident_bytes(process));
+        residents.0.push(Resident { at, bytes, waited: waited_for_cpu(process) });
+    })
+}
+
+/// How long the first thread of a process could have run and did not, of all its life; nothing where the kernel does not tell.
+fn waited_for_cpu(process: u64) -> Duration {
+    let told = std::fs::read_to_string(format!("/proc/{process}/task/{process}/schedstat"));
+    let waited = told.ok().and_then(|told| told.split(' ').nth(1)?.parse().ok());
+    Duration::from_nanos(waited.unwrap_or_default())
 }
 
 pub(super) fn resident_bytes(process: u64) -> u64 {
@@ -150,4 +193,24 @@ fn ask(stream: &mut TcpStream, request: &[u8]) -> std::io::Result<Vec<u8>> {
         }
     }
     Ok(answer)
+}
+
+#[test]
+fn what_comes_while_a_server_has_no_cpu_to_look_is_no_peak() {
+    let start = Instant::now();
+    let moment = |ms, bytes, waited_ms| Resident {
+        at: start + Duration::from_millis(ms),
+        bytes,
+        waited: Duration::from_millis(waited_ms),
+    };
+    let of = |moments: Vec<Resident>| Residents(moments).peak(1000.0);
+    assert_eq!(of(vec![]), 0);
+    let never_late = [(0, 500), (3, 900), (6, 700)].map(|(ms, bytes)| moment(ms, bytes, 40));
+    assert_eq!(of(never_late.into()), 900);
+    // The wait is known when it is over.
+    assert_eq!(of(vec![moment(0, 500, 40), moment(3, 900, 40), moment(103, 700, 140)]), 800);
+    // One that is long ago, or came long after, forgives nothing.
+    let moments =
+        [(0, 500, 0), (3, 500, 100), (300, 900, 100), (449, 500, 100), (451, 500, 100), (600, 1, 400)];
+    assert_eq!(of(moments.map(|(ms, bytes, waited)| moment(ms, bytes, waited)).into()), 900);
 }

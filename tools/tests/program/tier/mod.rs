@@ -26,9 +26,12 @@ use std::time::{Duration, Instant};
 /// Longer than a test waits for a change to be on the tier.
 const SAVED: Duration = Duration::from_secs(30);
 
+/// A stop may take so long as that, be the medium ever so busy with others: what it would leave out is missed afterwards.
+const UNHURRIED: &str = "--drain-timeout=50s";
+
 fn start(tier: &Path, arguments: &[&str]) -> Server {
     let tier = format!("--tier={}", tier.display());
-    Server::start(&[&[&tier, "--durability=interval:100ms"], arguments].concat())
+    Server::start(&[&[&tier, "--durability=interval:100ms", UNHURRIED], arguments].concat())
 }
 
 fn tier_file() -> (tempfile::TempDir, std::path::PathBuf) {
