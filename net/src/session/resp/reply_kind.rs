@@ -241,6 +241,8 @@ impl Kind {
     /// Whether the command has no part behind this one.
     pub(super) fn ends_command(self) -> bool {
         match self {
+            // It stands before what answers its command.
+            Kind::Silent => false,
             Kind::Element { last, .. } => last,
             Kind::Count(position) | Kind::StoredAll(position) | Kind::Watched(position) => position.last,
             _ => true,
