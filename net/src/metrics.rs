@@ -15,7 +15,7 @@ pub use histogram::{BUCKETS, Histogram};
 pub use times::CommandTimes;
 
 use crate::session::{
-    ATTACH_REFUSALS, AttachRefusal, BAD_INPUTS, Calls, Errors, PAIR_REFUSALS, PROTOCOLS, PairRefusal,
+    ATTACH_REFUSALS, AttachRefusal, BAD_INPUTS, Calls, Errors, FATES, PAIR_REFUSALS, PROTOCOLS, PairRefusal,
     Protocol,
 };
 use classes::{CLOSE_REASONS, COMMANDS, OUTCOMES};
@@ -223,6 +223,11 @@ impl WorkerStats {
 
     pub fn pair_refused(&self, why: PairRefusal) {
         self.pair_refusals[why as usize].add(1);
+    }
+
+    /// Counts what a script has called of one command, as [`Calls::take`](crate::session::Calls::take) hands it out. The time is its own.
+    pub(crate) fn called_by_script(&self, command: usize, counts: [u64; FATES]) {
+        self.by_command.add(command, counts);
     }
 
     /// Counts errors that were answered, by kind.

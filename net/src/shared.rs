@@ -237,6 +237,13 @@ impl Shared {
         baseline.extend(now);
     }
 
+    /// The least and the most that clients may set the memory to, bytes: what the index has grown to is not given back.
+    pub(crate) fn memory_limits(&self) -> (i64, i64) {
+        let kept = self.figure("bytes_index") + self.figure("bytes_bookkeeping");
+        let (least, most) = self.memory.clone().into_inner();
+        ((least + kept).min(most) as i64, most as i64)
+    }
+
     /// Each shard's store goes down to its part of it, or may grow up to that again.
     pub(crate) fn set_memory(&self, bytes: u64) {
         let less = self.memory.end().saturating_sub(bytes) / self.worker_stats.len() as u64;

@@ -1,5 +1,6 @@
 //! Settings that a client can change while the server runs (CONFIG SET, CLIENT PAUSE), as all shards see them.
 
+use std::sync::Mutex;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use torc_engine::command::Millis;
@@ -14,6 +15,8 @@ pub(crate) struct Tunables {
     memory: AtomicU64,
     /// What each shard has less than at the start, bytes.
     memory_less: AtomicU64,
+    /// Held while both are set.
+    memory_is_set: Mutex<()>,
     /// Until then commands of clients wait.
     paused_until: AtomicU64,
     /// All do, not only those that may change something.
@@ -34,6 +37,7 @@ impl Tunables {
             connections_max: connections_max.into(),
             memory: memory.into(),
             memory_less: 0.into(),
+            memory_is_set: Mutex::default(),
             paused_until: 0.into(),
             pauses_all: false.into(),
         }
@@ -66,6 +70,7 @@ impl Tunables {
 
     /// `less`: of each shard.
     pub(crate) fn set_memory(&self, bytes: u64, less: u64) {
+        let _set = self.memory_is_set.lock();
         self.memory.store(bytes, Relaxed);
         self.memory_less.store(less, Relaxed);
     }

@@ -80,6 +80,9 @@ fn any_key_may_be_the_random_one() {
         // Each is due 200 times.
         let found = random_keys(&mut stream, 2000);
         assert!(found.len() == 10 && found.values().all(|times| *times > 20), "{found:?}");
+        // Many in one turn are not all the same one.
+        let pipelined: HashSet<_> = ask_lines(&mut stream, &["RANDOMKEY"; 100]).into_iter().collect();
+        assert!(pipelined.len() > 1, "{pipelined:?}");
         // A shard's own port tells those of the shard.
         let mut all = 0;
         for port in server.shard_addresses() {

@@ -71,6 +71,8 @@ impl Shard {
                 Entry::Elsewhere(entry) => {
                     if entry.role == Role::Only {
                         elsewhere.push((entry.hash, Ticket(entry.place)));
+                        // Likely one more key; and each is a read of the medium.
+                        found += 1;
                     }
                     None
                 }

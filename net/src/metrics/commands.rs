@@ -1,7 +1,7 @@
 //! What was asked for of each command of Redis, and what that took.
 
 use super::times::CommandTimes;
-use crate::session::{COMMANDS, Calls, command_name};
+use crate::session::{COMMANDS, Calls, FATES, command_name};
 use torc_engine::stats::Counter;
 
 /// Buckets of durations: below 1,024 ns, and one for each doubling; the last one is open.
@@ -37,15 +37,21 @@ impl CommandStats {
     pub(super) fn end_turn(&self, calls: &Calls, ns: u64) {
         let share = ns / calls.called().max(1);
         calls.take(|command, [called, failed, rejected]| {
-            let command = &self.commands[command];
-            command.rejected.add(rejected);
+            self.add(command, [called, failed, rejected]);
             if called > 0 {
-                command.calls.add(called);
-                command.failed.add(failed);
+                let command = &self.commands[command];
                 command.spent_ns.add(share.saturating_mul(called));
                 command.buckets[bucket_of(ns)].add(called);
             }
         });
+    }
+
+    /// Calls of this command, without what they took.
+    pub(super) fn add(&self, command: usize, [called, failed, rejected]: [u64; FATES]) {
+        let command = &self.commands[command];
+        command.calls.add(called);
+        command.failed.add(failed);
+        command.rejected.add(rejected);
     }
 
     /// A call of this command has failed when it was executed.

@@ -3,10 +3,27 @@
 use std::sync::OnceLock;
 use torc_engine::stats::Counter;
 
-/// Most codes that are told apart, over all shards, too: scripts make up their own. As many as Redis 7.4 has.
+/// Most codes that are told apart, over all shards, too: scripts make up their own.
 pub(crate) const ERROR_CODES_MAX: usize = 128;
-/// Longer codes are not told apart, bytes.
-const CODE_BYTES_MAX: usize = 64;
+/// The server's own, which are always told apart.
+const OWN: [&str; 16] = [
+    "ERR",
+    "BUSY",
+    "BUSYKEY",
+    "CROSSSLOT",
+    "EXECABORT",
+    "INVALIDOBJ",
+    "LOADING",
+    "MOVED",
+    "NOAUTH",
+    "NOPROTO",
+    "NOSCRIPT",
+    "OOM",
+    "TIMEOUT",
+    "TRYAGAIN",
+    "WRONGPASS",
+    "WRONGTYPE",
+];
 /// The name of all those that are not told apart.
 pub(crate) const OTHER_CODES: &str = "ERRORSTATS_OVERFLOW";
 
@@ -19,17 +36,15 @@ pub(super) struct ErrorCodes {
 
 impl Default for ErrorCodes {
     fn default() -> ErrorCodes {
-        let codes = (0..ERROR_CODES_MAX).map(|_| Default::default()).collect();
-        ErrorCodes { codes, others: Counter::default() }
+        let own = OWN.map(|code| (OnceLock::from(Box::from(code)), Counter::default()));
+        let others = (OWN.len()..ERROR_CODES_MAX).map(|_| Default::default());
+        ErrorCodes { codes: own.into_iter().chain(others).collect(), others: Counter::default() }
     }
 }
 
 impl ErrorCodes {
     /// An error with this code was answered.
     pub(super) fn count(&self, code: &[u8]) {
-        if code.len() > CODE_BYTES_MAX {
-            return self.others.add(1);
-        }
         let code = shown(code);
         // Written by this thread alone.
         let place = self.codes.iter().find(|(known, _)| *known.get_or_init(|| code.clone()) == code);
@@ -70,25 +85,31 @@ mod tests {
         let codes = ErrorCodes::default();
         (0..2).for_each(|_| codes.count(b"ERR"));
         codes.count(b"A:B#C");
-        codes.count(&[b'x'; CODE_BYTES_MAX + 1]);
         let told = |codes: &ErrorCodes| {
             let mut all = Vec::new();
             add_codes(&mut all, codes.each());
             all
         };
         let named = |code: &str, count| (code.to_owned(), count);
-        assert_eq!(told(&codes), [named("ERR", 2), named("A_B_C", 1), named(OTHER_CODES, 1)]);
+        assert_eq!(told(&codes), [named("ERR", 2), named("A_B_C", 1)]);
         for number in 0..1000 {
             codes.count(format!("E{number}").as_bytes());
         }
         codes.count(b"ERR");
         let all = told(&codes);
-        assert_eq!((all.len(), &all[0]), (ERROR_CODES_MAX + 1, &named("ERR", 3)));
-        assert_eq!(all.last(), Some(&named(OTHER_CODES, 1 + 1000 - (ERROR_CODES_MAX as u64 - 2))));
+        let left = (ERROR_CODES_MAX - OWN.len() - 1) as u64;
+        assert_eq!(
+            (all.first(), all.last()),
+            (Some(&named("ERR", 3)), Some(&named(OTHER_CODES, 1000 - left)))
+        );
+        codes.count(b"OOM");
+        assert!(told(&codes).contains(&named("OOM", 1)), "the server's own have their places");
         // Those of another shard.
         let mut both = all.clone();
-        add_codes(&mut both, [("ERR", 1), ("NEW", 5)].into_iter());
-        assert_eq!((both.len(), both[0].1), (all.len(), 4));
-        assert_eq!(both.last().map(|(_, count)| *count), all.last().map(|(_, count)| count + 5));
+        let new: Vec<String> = (0..ERROR_CODES_MAX).map(|number| format!("N{number}")).collect();
+        add_codes(&mut both, ["ERR"].into_iter().chain(new.iter().map(String::as_str)).map(|code| (code, 1)));
+        assert_eq!((both.len(), &both[0]), (ERROR_CODES_MAX, &named("ERR", 4)));
+        let sum = |codes: &[(String, u64)]| codes.iter().map(|(_, count)| count).sum::<u64>();
+        assert_eq!(sum(&both), sum(&all) + 1 + ERROR_CODES_MAX as u64);
     }
 }

@@ -54,7 +54,7 @@ pub fn value_bytes_possible(config: &ServerConfig) -> u64 {
     budget.memory.saturating_sub(beside + budget.clients) / VALUE_SHARE
 }
 
-/// The least that clients may lower the memory to, bytes: an eighth of what items and clients have is left. Where memory cannot be given
+/// The least that clients may lower the memory to, bytes: an eighth of what items and clients have is left, and some for each shard. Where memory cannot be given
 /// back, all of it.
 pub(super) fn memory_least(config: &ServerConfig) -> u64 {
     let shards = u64::from(config.shards);

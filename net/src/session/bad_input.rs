@@ -2,6 +2,9 @@
 
 use torc_engine::words;
 
+/// Longest code of an error, bytes, as in Redis.
+const CODE_BYTES_MAX: usize = 30;
+
 /// Kinds of bad input, the same for all protocols. What a shard refuses (a value that is no number, memory
 /// that is full) is an outcome of its request, not bad input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,16 +52,18 @@ impl Errors {
         self.failed.push(command);
     }
 
-    /// An error in RESP: the bytes of its line, behind the sign. Its code is its first word, `ERR` if it has one word alone.
+    /// An error in RESP: the bytes of its line, behind the sign. Its code is its first word, `ERR` if that is none or longer than codes are.
     #[cold]
     pub(crate) fn add_code(&mut self, line: &[u8]) {
-        let code = line.iter().position(|byte| *byte == b' ').map_or(&b"ERR"[..], |end| &line[..end]);
+        let end = line.iter().take(CODE_BYTES_MAX + 1).position(|byte| *byte == b' ');
+        let code = end.map_or(&b"ERR"[..], |end| &line[..end]);
         words::begin(code.len() as u32, &mut self.codes);
         self.codes.extend_from_slice(code);
     }
 
-    /// Forgets the codes: no client has seen these errors.
-    pub(crate) fn forget_codes(&mut self) {
+    /// Hands out the commands that have failed, and forgets the codes: no client has seen these errors.
+    pub(crate) fn settle(&mut self) -> impl Iterator<Item = u8> + '_ {
         self.codes.clear();
+        self.failed.drain(..)
     }
 }

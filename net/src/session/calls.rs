@@ -50,13 +50,6 @@ impl Calls {
         seen.set(seen.read() | 1 << (command % u64::BITS as usize));
     }
 
-    /// Adds counts by [`Fate`], as [`Calls::take`] hands them out.
-    pub(crate) fn add_all(&self, command: usize, counts: [u64; FATES]) {
-        for (fate, count) in [Fate::Called, Fate::Failed, Fate::Rejected].into_iter().zip(counts) {
-            self.add(command, fate, count);
-        }
-    }
-
     /// Hands out number and counts (by [`Fate`]) of each command that was asked for, and forgets them.
     pub(crate) fn take(&self, mut take: impl FnMut(usize, [u64; FATES])) {
         self.each(|command| {

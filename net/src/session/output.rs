@@ -1,7 +1,7 @@
 //! Answers on their way out: small ones copied together, large values lent.
 
 use super::bad_input::{BadInput, Errors};
-use super::calls::NO_COMMAND;
+use super::calls::{Calls, Fate, NO_COMMAND};
 use std::collections::VecDeque;
 use torc_engine::bytes::Bytes;
 use torc_engine::segments::Lent;
@@ -57,6 +57,12 @@ impl Output {
         if let Some([b'-', line @ .., b'\r', b'\n']) = self.tail.get(start..) {
             self.errors.get_or_insert_default().add_code(line);
         }
+    }
+
+    /// What has failed of a call that no client is answered is counted by command, so that however many calls take no room.
+    pub(crate) fn settle_errors(&mut self, calls: &Calls) {
+        let failed = self.errors.iter_mut().flat_map(|errors| errors.settle());
+        failed.for_each(|command| calls.add(command.into(), Fate::Failed, 1));
     }
 
     /// Errors that were written since the last call.

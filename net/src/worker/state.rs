@@ -122,6 +122,7 @@ pub(crate) struct WorkerState {
     pub(super) slow: Slow,
     pub(super) hot: HotKeys,
     pub(super) monitoring: Monitoring,
+    pub(super) walks_begun: u64,
     /// Connections to look after at the end of the turn.
     pub(super) dirty: Vec<ConnId>,
     /// What commands that go on from turn to turn may do in this one: see [`Share`].
@@ -185,6 +186,7 @@ impl WorkerState {
             slow: Slow::default(),
             hot: HotKeys::default(),
             monitoring: Monitoring::default(),
+            walks_begun: 0,
             dirty: Vec::new(),
             share: Share::default(),
             rounds: Rounds::default(),

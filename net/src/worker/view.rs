@@ -106,7 +106,7 @@ impl ServerView for View {
         match what {
             Changeable::IdleSeconds => (0, i32::MAX.into()),
             Changeable::Connections => (1, self.shared.connections_max as i64),
-            Changeable::MemoryBytes => (*self.shared.memory.start() as i64, *self.shared.memory.end() as i64),
+            Changeable::MemoryBytes => self.shared.memory_limits(),
             Changeable::SlowerThanUs => (-1, i64::MAX / 1000),
             Changeable::SlowLogMax => (0, SLOW_LOG_MAX as i64),
             Changeable::EventsFromMs => (0, i64::MAX / 1000),

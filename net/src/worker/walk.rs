@@ -65,7 +65,10 @@ impl WorkerState {
                 return false;
             }
         }
-        let mut walk = conn.walk.take().unwrap_or_else(|| Box::new(self.walk(conn, part, over)));
+        let mut walk = conn.walk.take().unwrap_or_else(|| {
+            self.walks_begun += 1;
+            Box::new(self.walk(conn, part, over))
+        });
         let shard = (walk.cursor >> CURSOR_BITS) as u16;
         if shard == self.number {
             let Some((cursor, found)) = self.walk_here(conn, part, &walk) else {
@@ -105,7 +108,7 @@ impl WorkerState {
     /// A walk before its first step.
     fn walk(&self, conn: &Connection, part: &Part<'_>, over: Over) -> Walk {
         let here = u64::from(self.number) << CURSOR_BITS;
-        let random = mixed(self.turn.began_ns ^ conn.number << 32);
+        let random = mixed(self.turn.began_ns ^ self.walks_begun << 32);
         let cursor = match over {
             Over::AnyKey => self.anywhere(conn, part.work.database(), random),
             _ if conn.is_of_one_shard() => here,

@@ -122,7 +122,7 @@ fn get(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
 /// Settings and values, checked as a whole before one is changed.
 fn set(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     if !call.words.len().is_multiple_of(2) {
-        return errors::wrong_arguments("config|set", out);
+        return errors::write(Error::Syntax, &[], out);
     }
     let mut changes: Vec<Change> = Vec::new();
     let mut named: Vec<&str> = Vec::new();
@@ -211,7 +211,10 @@ fn memory_bytes(word: &[u8]) -> Option<i64> {
         b"gb" => 1 << 30,
         _ => return None,
     };
-    parse_i64(number)?.checked_mul(factor)
+    let number = number
+        .iter()
+        .try_fold(0i64, |number, digit| number.checked_mul(10)?.checked_add(i64::from(digit - b'0')));
+    number?.checked_mul(factor)
 }
 
 fn reset(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
@@ -231,12 +234,19 @@ mod tests {
 
     #[test]
     fn memory_has_the_units_of_redis() {
-        for (word, bytes) in
-            [("0", 0), ("12", 12), ("12b", 12), ("3k", 3_000), ("3KB", 3 << 10), ("5gB", 5 << 30)]
-        {
+        for (word, bytes) in [
+            ("", 0),
+            ("mb", 0),
+            ("0012", 12),
+            ("12", 12),
+            ("12b", 12),
+            ("3k", 3_000),
+            ("3KB", 3 << 10),
+            ("5gB", 5 << 30),
+        ] {
             assert_eq!(memory_bytes(word.as_bytes()), Some(bytes), "{word}");
         }
-        for word in ["", "mb", "-1", "1.5gb", "1tb", "9223372036854775807k", "1 mb"] {
+        for word in ["-1", "1.5gb", "1tb", "9223372036854775807k", "1 mb"] {
             assert_eq!(memory_bytes(word.as_bytes()), None, "{word}");
         }
     }

@@ -46,7 +46,8 @@ impl Session {
                 Guarded::Passes => {}
                 Guarded::Waits => return 0,
                 Guarded::Answered => {
-                    turn.scratch.count(index as u8, Fate::Rejected);
+                    let word = arguments.spans.get(1).map_or(&b""[..], |span| span.of(frame));
+                    turn.scratch.count(numbers::number_of(index, word), Fate::Rejected);
                     return consumed;
                 }
             }

@@ -30,6 +30,7 @@ impl WorkerState {
         let limits = TimeAndMemory { time: limits.time.saturating_sub(run.used), ..limits };
         // Of a run that was for nothing.
         engine.take_counted(|_, _| {});
+        engine.trim(limits.memory_bytes as u64, now);
         let evicted = engine.store.stats().segments_evicted.read();
         let mut has_room = true;
         for (place, item) in items.iter().enumerate() {
@@ -90,7 +91,6 @@ impl WorkerState {
         #[cfg(test)]
         let to_clear = if keeps { &nothing } else { to_clear };
         Overlay::clear(&mut engine.store, to_clear, now);
-        engine.trim(limits.memory_bytes as u64, now);
         self.scripts = Some(engine);
         (ended, wanted)
     }
@@ -99,14 +99,14 @@ impl WorkerState {
     /// nothing, and before another script is run.
     pub(super) fn note_run(&mut self, run: &mut ScriptRun) {
         if let Some(engine) = &mut self.scripts {
-            let ([hits, misses], failed) = engine.take_counted(|command, counts| {
-                self.calls.add_all(command, counts);
+            let ([hits, misses], errors) = engine.take_counted(|command, counts| {
+                self.stats.called_by_script(command, counts);
             });
+            engine.trim(self.settings.scripts.memory_bytes as u64, self.now);
             let stats = self.shard.stats();
             stats.hits.add(hits);
             stats.misses.add(misses);
-            if let Some(mut errors) = failed {
-                errors.forget_codes();
+            if let Some(errors) = errors {
                 self.stats.errors_answered(Protocol::Resp, &errors);
             }
         }

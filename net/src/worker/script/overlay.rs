@@ -300,6 +300,7 @@ impl Host for Overlay<'_> {
         let done = parts.iter().try_for_each(|part| self.do_part(part));
         // Of one that is stopped, too: else it would stand before the answer of the next.
         self.take_output(answer);
+        self.output.settle_errors(self.calls);
         done
     }
 
