@@ -64,11 +64,16 @@ pub(crate) fn read_some(stream: &mut impl Read, buffer: &mut [u8]) -> std::io::R
     }
 }
 
-/// The frames before the first that has `marker` in it, escaped.
+/// The frames before the first that has `marker` in it, escaped. What comes behind it is lost.
 pub(crate) fn frames_until(stream: &mut impl Read, marker: &str) -> Vec<String> {
-    let (mut input, mut frames) = (Vec::new(), Vec::new());
+    next_frames_until(stream, marker, &mut Vec::new())
+}
+
+/// The same; `input` keeps what comes behind it for the next time.
+pub(crate) fn next_frames_until(stream: &mut impl Read, marker: &str, input: &mut Vec<u8>) -> Vec<String> {
+    let mut frames = Vec::new();
     loop {
-        match parse(&input) {
+        match parse(input) {
             Parsed::Complete { consumed, .. } => {
                 let frame: Vec<u8> = input.drain(..consumed).collect();
                 let frame = frame.escape_ascii().to_string();
