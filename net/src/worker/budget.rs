@@ -89,6 +89,8 @@ pub(crate) struct Budget {
     pub(super) closes: bool,
     /// The walk for hoarders that is under way.
     pub(super) hunt: Option<Hunt>,
+    /// The place where it goes on, or the next one begins: one that is dropped as there is memory again has not been everywhere.
+    pub(super) hunt_place: usize,
     /// Since when connections count what they move.
     pub(super) moving_since: Millis,
     pub(super) resumed_at: Millis,
@@ -147,6 +149,7 @@ impl Budget {
             used_at_look: 0,
             closes: true,
             hunt: None,
+            hunt_place: 0,
             moving_since: 0,
             resumed_at: 0,
             favoured: None,

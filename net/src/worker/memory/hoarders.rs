@@ -28,42 +28,68 @@ const MOVED_SHARE: usize = 4;
 /// While many segments are pinned, a client that takes nothing of the bytes lent to it for so long is closed.
 const LENT_MS: u64 = 5000;
 
-/// A walk over all connections for those that hold much, some of them each turn.
-#[derive(Debug)]
-pub(in crate::worker) struct Hunt {
-    /// Up to here they are looked at.
-    place: usize,
-    /// What they move is counted anew from this walk on.
-    counts: bool,
-    /// Whether it lags, the bytes that it holds and has not moved, and which it is.
-    found: Vec<(bool, usize, ConnId)>,
-    /// What those are charged with that are being closed.
-    closing: usize,
+/// Whether it pins segments while they are short, whether it lags, and the bytes that it holds and has not moved: the greatest
+/// are closed first.
+type Rank = (bool, bool, usize);
+
+/// What makes a client a hoarder now.
+#[derive(Debug, Clone, Copy)]
+struct Measure {
+    overdrawn: bool,
+    short_of_pins: bool,
+    /// Who holds no more than so many bytes is none.
+    least: usize,
+    ticks: Millis,
 }
 
-impl Hunt {
-    /// Keeps those that hold most.
-    fn keep_most(&mut self) {
-        if self.found.len() > HUNTED_MAX {
-            self.found.select_nth_unstable_by_key(HUNTED_MAX, |&(lags, bytes, _)| Reverse((lags, bytes)));
-            self.found.truncate(HUNTED_MAX);
-        }
+impl Measure {
+    /// Ranks a client that holds much and has moved little of it since the last walk, though it could.
+    fn rank(&self, conn: &mut Connection) -> Option<Rank> {
+        conn.lends = conn.has_lent() && self.ticks.saturating_sub(conn.sent_at) >= LENT_MS;
+        let content = conn.content_bytes();
+        let holds = conn.lends || content > self.least;
+        let stands_still = conn.moved < content / MOVED_SHARE && !waits_for_shard(conn);
+        // Nobody else is closed for messages that a subscriber does not take.
+        let lags = conn.subscription_bytes > 0 && conn.sending;
+        let rank = (self.short_of_pins && conn.lends, lags, content.saturating_sub(conn.moved));
+        (holds && (self.overdrawn || stands_still)).then_some(rank)
+    }
+}
+
+/// A walk once round all connections for those that hold much, some of them each turn.
+#[derive(Debug)]
+pub(in crate::worker) struct Hunt {
+    /// Places that are not looked at yet.
+    left: usize,
+    /// What they move is counted anew from this walk on.
+    counts: bool,
+    found: Vec<(Rank, ConnId)>,
+    /// What those are charged with that are being closed.
+    closing: Vec<(usize, ConnId)>,
+}
+
+/// Keeps those that rank highest.
+fn keep_most<R: Ord + Copy>(ranked: &mut Vec<(R, ConnId)>) {
+    if ranked.len() > HUNTED_MAX {
+        ranked.select_nth_unstable_by_key(HUNTED_MAX, |&(rank, _)| Reverse(rank));
+        ranked.truncate(HUNTED_MAX);
     }
 }
 
 impl Budget {
-    /// The walk that is under way while there is need of it, or one that begins.
-    fn hunt(&mut self, short_of_pins: bool, now: Millis) -> Option<Hunt> {
+    /// The walk that is under way while there is need of it, or one over so many places that begins.
+    fn hunt(&mut self, short_of_pins: bool, places: usize, now: Millis) -> Option<Hunt> {
         let under_way = self.hunt.take().filter(|_| short_of_pins || self.pressure() != Pressure::None);
-        under_way.or_else(|| self.looks_for_hoarders(short_of_pins, now).then(|| self.begin_hunt(now)))
+        under_way
+            .or_else(|| self.looks_for_hoarders(short_of_pins, now).then(|| self.begin_hunt(places, now)))
     }
 
-    fn begin_hunt(&mut self, now: Millis) -> Hunt {
+    fn begin_hunt(&mut self, places: usize, now: Millis) -> Hunt {
         let counts = now.saturating_sub(self.moving_since) >= LOOK_MS;
         if counts {
             self.moving_since = now;
         }
-        Hunt { place: 0, counts, found: Vec::new(), closing: 0 }
+        Hunt { left: places, counts, found: Vec::new(), closing: Vec::new() }
     }
 
     /// Whether a walk over all connections begins now, which costs time for each of them.
@@ -94,66 +120,84 @@ impl WorkerState {
         if self.has(crate::worker::bug::Bug::EndlessBudget) {
             return;
         }
-        let overdrawn = self.budget.is_overdrawn();
-        let short_of_pins = self.shard.is_short_of_pins();
-        let Some(mut hunt) = self.budget.hunt(short_of_pins, self.now) else { return };
-        let exhausted = self.budget.pressure() == Pressure::Exhausted;
-        let least = if exhausted { SMALL_BYTES } else { HOARD_BYTES };
-        if !self.look_for_hoarders(&mut hunt, overdrawn, least) {
+        let measure = self.measure();
+        let places = self.connections.places();
+        let Some(mut hunt) = self.budget.hunt(measure.short_of_pins, places, self.now) else { return };
+        if self.look_for_hoarders(&mut hunt, measure) {
+            self.close_found(hunt, measure, transport);
+        } else {
             self.budget.hunt = Some(hunt);
-            return;
         }
-        hunt.keep_most();
-        let Hunt { found: mut hoarders, closing, .. } = hunt;
-        // When memory is short for long, enough is freed for the waiting connections to go on.
-        let left = if exhausted { self.budget.grant() / 4 * 3 } else { self.budget.grant() / 2 };
-        let mut wanted = match self.budget.pressure() {
-            Pressure::None => 0,
-            _ => self.budget.used().saturating_sub(left + closing),
-        };
-        self.budget.closes = closing > 0 || !hoarders.is_empty();
-        hoarders.sort_unstable_by_key(|&(lags, bytes, _)| Reverse((lags, bytes)));
-        for (_, bytes, id) in hoarders {
-            // It may have let go since it was looked at.
-            let is_hoarder = |conn: &&mut Connection| {
-                conn.phase != Phase::Closing && (conn.lends || conn.content_bytes() > least)
-            };
-            let Some(conn) = self.connections.find(id).filter(is_hoarder) else { continue };
-            if wanted == 0 && !(short_of_pins && conn.lends) {
+    }
+
+    fn measure(&self) -> Measure {
+        let exhausted = self.budget.pressure() == Pressure::Exhausted;
+        Measure {
+            overdrawn: self.budget.is_overdrawn(),
+            short_of_pins: self.shard.is_short_of_pins(),
+            least: if exhausted { SMALL_BYTES } else { HOARD_BYTES },
+            ticks: self.ticks,
+        }
+    }
+
+    /// Looks at a turn's share of the connections. True: these were the last.
+    fn look_for_hoarders(&mut self, hunt: &mut Hunt, measure: Measure) -> bool {
+        let places = self.connections.places();
+        let looked_at = hunt.left.min(HUNT_PLACES);
+        for _ in 0..looked_at {
+            let place = self.budget.hunt_place;
+            self.budget.hunt_place = (place + 1) % places;
+            let Some(conn) = self.connections.at(place) else { continue };
+            if conn.phase == Phase::Closing {
+                hunt.closing.push((conn.charged, conn.id));
                 continue;
             }
+            hunt.found.extend(measure.rank(conn).map(|rank| (rank, conn.id)));
+            if hunt.counts {
+                conn.moved = 0;
+            }
+        }
+        hunt.left -= looked_at;
+        keep_most(&mut hunt.found);
+        keep_most(&mut hunt.closing);
+        hunt.left == 0
+    }
+
+    /// Closes those that were found, as far as they are hoarders still: some were looked at many turns ago.
+    fn close_found(&mut self, hunt: Hunt, measure: Measure, transport: &mut impl Transport) {
+        let closing = self.charged_to_closing(&hunt);
+        let is_still = |(_, id): (Rank, ConnId)| {
+            let conn = self.connections.find(id).filter(|conn| conn.phase != Phase::Closing)?;
+            Some((measure.rank(conn)?, id))
+        };
+        let mut hoarders: Vec<_> = hunt.found.into_iter().filter_map(is_still).collect();
+        hoarders.sort_unstable_by_key(|&(rank, _)| Reverse(rank));
+        self.budget.closes = closing > 0 || !hoarders.is_empty();
+        // When memory is short for long, enough is freed for the waiting connections to go on.
+        let mut wanted = match self.budget.pressure() {
+            Pressure::None => 0,
+            Pressure::Short => self.budget.used().saturating_sub(self.budget.grant() / 2 + closing),
+            Pressure::Exhausted => self.budget.used().saturating_sub(self.budget.grant() / 4 * 3 + closing),
+        };
+        for ((pins, _, bytes), id) in hoarders {
+            if wanted == 0 && !pins {
+                break;
+            }
+            let Some(conn) = self.connections.find(id) else { continue };
             wanted = wanted.saturating_sub(conn.charged);
             self.close_hoarder(id, bytes, transport);
         }
     }
 
-    /// Looks at a turn's share of the connections for those that hold more than `least` bytes and have moved little of them since the last
-    /// walk, though they could. True: these were the last.
-    fn look_for_hoarders(&mut self, hunt: &mut Hunt, overdrawn: bool, least: usize) -> bool {
-        let places = self.connections.places();
-        let end = places.min(hunt.place + HUNT_PLACES);
-        for place in hunt.place..end {
-            let Some(conn) = self.connections.at(place) else { continue };
-            if conn.phase == Phase::Closing {
-                hunt.closing += conn.charged;
-                continue;
-            }
-            let moved = if hunt.counts { std::mem::take(&mut conn.moved) } else { conn.moved };
-            conn.lends = conn.has_lent() && self.ticks.saturating_sub(conn.sent_at) >= LENT_MS;
-            let content = conn.content_bytes();
-            let holds = conn.lends || content > least;
-            let stands_still = moved < content / MOVED_SHARE && !waits_for_shard(conn);
-            if holds && (overdrawn || stands_still) {
-                // Nobody else is closed for messages that a subscriber does not take.
-                let lags = conn.subscription_bytes > 0 && conn.sending;
-                hunt.found.push((lags, content.saturating_sub(moved), conn.id));
-            }
-        }
-        hunt.place = end;
-        if hunt.found.len() >= 2 * HUNTED_MAX {
-            hunt.keep_most();
-        }
-        end == places
+    /// What those are charged with that were seen by a walk and are being closed now.
+    fn charged_to_closing(&mut self, hunt: &Hunt) -> usize {
+        let found = hunt.found.iter().map(|&(_, id)| id);
+        let seen = hunt.closing.iter().map(|&(_, id)| id).chain(found);
+        let charged = |id| {
+            let conn = self.connections.find(id)?;
+            (conn.phase == Phase::Closing).then_some(conn.charged)
+        };
+        seen.filter_map(charged).sum()
     }
 
     fn close_hoarder(&mut self, id: ConnId, bytes: usize, transport: &mut impl Transport) {
