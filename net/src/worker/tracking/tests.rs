@@ -128,18 +128,23 @@ fn that_all_may_have_changed_is_told_right_behind_each_value_from_before() {
     assert_eq!(sent(&mut first), format!("{ALL}{v}{ALL}_\r\n{ALL}_\r\n"));
 }
 
+/// What the first shard has asked of the second is answered there, and the key is changed at once: the news and the answer come together.
+fn change_behind(first: &mut WorkerState, second: &mut WorkerState, key: &str) {
+    first.publish_mail();
+    second.read_mail();
+    other(second, &["SET", key, "v"]);
+    second.tell_news(None);
+    first.tell_news(None);
+    second.publish_mail();
+    first.read_mail();
+}
+
 #[test]
 fn a_value_from_before_the_change_is_followed_by_the_news() {
     let (mut first, mut second) = tracked(&[]);
     let there = key_of(&first, 1);
     execute(&mut first, &resp(&["GET", &there]), 1);
-    first.publish_mail();
-    second.read_mail();
-    other(&mut second, &["SET", &there, "v"]);
-    second.tell_news(None);
-    first.tell_news(None);
-    second.publish_mail();
-    first.read_mail();
+    change_behind(&mut first, &mut second, &there);
     assert_eq!(sent(&mut first), format!("{}_\r\n{}", told(&there), told(&there)));
 }
 
@@ -403,12 +408,6 @@ fn who_is_told_by_prefixes_is_told_again_behind_a_script_at_another_shard() {
     let (mut first, mut second) = tracked(&["BCAST"]);
     let there = key_of(&first, 1);
     execute(&mut first, &resp(&["EVAL", "return redis.call('get', KEYS[1])", "1", &there]), 1);
-    first.publish_mail();
-    second.read_mail();
-    other(&mut second, &["SET", &there, "v"]);
-    second.tell_news(None);
-    first.tell_news(None);
-    second.publish_mail();
-    first.read_mail();
+    change_behind(&mut first, &mut second, &there);
     assert_eq!(sent(&mut first), format!("{}_\r\n{}", told(&there), told(&there)));
 }
