@@ -442,7 +442,7 @@ impl WorkerState {
                 return true;
             }
             Ok(answer) => {
-                if let Some(tracking) = &mut conn.tracking {
+                if let Some(tracking) = conn.tracking.as_mut().filter(|_| !is_step(part)) {
                     tracking.waiting.begin(conn.queue.end(), hash);
                 }
                 let keyed = (command.key, answer, read_ns);

@@ -56,7 +56,8 @@ impl WorkerState {
         hash: Option<u64>,
     ) {
         conn.only_publishes = false;
-        if let (Some(tracking), Some(hash)) = (&mut conn.tracking, hash) {
+        // Who is told behind steps is told behind the reply that they lead to.
+        if let (Some(tracking), Some(hash), false) = (&mut conn.tracking, hash, is_step(part)) {
             tracking.waiting.begin(conn.queue.end(), hash);
         }
         let free = conn.session.free(&part.reply).is_some();

@@ -20,6 +20,7 @@ mod run;
 mod served;
 mod several;
 mod shipped;
+mod told;
 mod write;
 
 pub(crate) use engine::ScriptEngine;
@@ -32,6 +33,7 @@ use crate::metrics::OutcomeClass;
 use crate::session::Answer;
 use known::{Change, Item, Key, Known};
 use std::time::Duration;
+use told::Told;
 use torc_engine::command::{Outcome, Value};
 use torc_engine::segments::Lent;
 use torc_lua::Digest;
@@ -79,24 +81,32 @@ pub(crate) struct Fetched {
     bytes_max: usize,
     failed: Option<OwnedAnswer>,
     /// The script has ended: what is asked is not for it. Reads are those of its client, who is told of later changes.
-    is_told: bool,
+    has_ended: bool,
+    told: Told,
 }
 
 impl Fetched {
     pub(super) fn bytes_held(&self) -> usize {
-        self.bytes
+        self.bytes + self.told.bytes_held()
     }
 
     /// Whether a read is put into the tables of [tracking](super::tracking).
-    pub(super) fn is_told(&self) -> bool {
-        self.is_told
+    pub(super) fn is_tracked(&self) -> bool {
+        self.has_ended
+    }
+
+    /// The client is told of changes of keys, given as [`words`](torc_engine::words); none means all. Whether before the reply, too: what the
+    /// script has read may be from after them, unless they come of keys of its own when it has ended.
+    pub(super) fn note_told(&mut self, keys: &[u8]) -> bool {
+        let are_own = self.told.note(keys);
+        !(are_own && self.has_ended)
     }
 
     /// Takes an answer. What was lent for it is to be released.
     pub(super) fn take(&mut self, answer: &Answer<'_>) -> Vec<Lent> {
         let mut lent = Vec::new();
         let item = match answer {
-            Answer::Outcome(Outcome::Item(_)) if self.is_told => None,
+            Answer::Outcome(Outcome::Item(found)) if self.has_ended => Some((found.meta, Vec::new())),
             Answer::Outcome(Outcome::Item(found)) => {
                 self.bytes = self.bytes.saturating_add(found.value.len() as usize);
                 if self.bytes > self.bytes_max {

@@ -150,7 +150,7 @@ pub(super) fn exchange(first: &mut WorkerState, second: &mut WorkerState) {
 
 /// A turn of a shard, without its transport.
 pub(super) fn turn(state: &mut WorkerState) {
-    state.begin_turn(0, NOW);
+    state.begin_turn(0, state.now);
     state.read_mail();
     state.go_on_with_transactions();
     for id in std::mem::take(&mut state.dirty) {
@@ -161,6 +161,7 @@ pub(super) fn turn(state: &mut WorkerState) {
         }
         state.connections.put(conn);
     }
+    state.tell_news(None);
     state.publish_mail();
 }
 

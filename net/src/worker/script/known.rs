@@ -113,6 +113,11 @@ impl Known {
         }
     }
 
+    /// Whether a key had a value when it was read for the script.
+    pub(super) fn had_value(&self, (database, key): &Key) -> bool {
+        self.place(*database, key).is_some_and(|place| self.keys[place].before.is_some())
+    }
+
     /// Nothing has become of any of them.
     pub(super) fn forget_touched(&mut self) {
         self.keys.iter_mut().for_each(|named| named.touched = Touched::Not);

@@ -2,6 +2,7 @@
 
 use super::copies::outcome_of;
 use super::known::{Change, Key, Known};
+use super::told::Told;
 use super::{Fetched, ScriptRun, Step};
 use crate::metrics::{CommandClass, OutcomeClass};
 use crate::session::{Answer, Part, Port, ReplyKind, Script as Named, Work};
@@ -90,12 +91,13 @@ impl WorkerState {
                     return false;
                 }
                 Progress::Ends(answer) => {
-                    conn.fetched = None;
+                    let fetched = conn.fetched.take();
                     if run.is_alone {
                         self.end_lone(conn);
                     }
                     self.stats.request(CommandClass::Script, run.outcome);
                     self.finish(conn, part, &[], read_ns, answer.answer(&run.reply, None));
+                    fetched.into_iter().for_each(|fetched| self.tell_behind_script(conn, &run, *fetched));
                     return true;
                 }
             }
@@ -165,7 +167,8 @@ impl WorkerState {
             }
         }
         let bytes_max = self.settings.scripts.memory_bytes;
-        conn.fetched = Some(Box::new(Fetched { bytes_max, ..Fetched::default() }));
+        let told = Told::new(conn, &run.known);
+        conn.fetched = Some(Box::new(Fetched { bytes_max, told, ..Fetched::default() }));
         run.step = Step::Fetch(0);
         Progress::Goes
     }
@@ -211,7 +214,7 @@ impl WorkerState {
     }
 
     fn run_script(&mut self, conn: &mut Connection, run: &mut ScriptRun, asked: Asked<'_>) -> Progress {
-        let items = conn.fetched.take().map(|fetched| fetched.items).unwrap_or_default();
+        let Fetched { items, told, .. } = conn.fetched.take().map(|fetched| *fetched).unwrap_or_default();
         let port = if conn.on_shard_port { Port::Shard } else { Port::Common };
         let (ended, wanted) = self.run_on_copies(run, &items, asked, (port, conn.session.takes_pushes()));
         run.outcome = outcome_of(ended);
@@ -223,7 +226,7 @@ impl WorkerState {
             return Progress::Ends(why);
         }
         run.changes.splice(0..0, looks_told(conn, run));
-        conn.fetched = Some(Box::new(Fetched { is_told: true, ..Fetched::default() }));
+        conn.fetched = Some(Box::new(Fetched { has_ended: true, told, ..Fetched::default() }));
         run.step = Step::Write(0, 0);
         Progress::Goes
     }

@@ -72,7 +72,7 @@ impl WorkerState {
         if waits || !conn.queue.is_empty() {
             return Progress::Waits;
         }
-        match conn.fetched.take().and_then(|fetched| fetched.failed) {
+        match conn.fetched.as_mut().and_then(|fetched| fetched.failed.take()) {
             Some(failed) => Progress::Ends(failed),
             None => Progress::Ends(OwnedAnswer::Script),
         }

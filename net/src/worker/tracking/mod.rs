@@ -64,8 +64,13 @@ impl Tracking {
         self.wanted.reads()
     }
 
-    fn is_by_prefixes(&self) -> bool {
+    pub(super) fn is_by_prefixes(&self) -> bool {
         self.wanted.mode.which == Which::Prefixes
+    }
+
+    /// Whether another client is told in its place.
+    pub(super) fn is_redirected(&self) -> bool {
+        self.target.is_some()
     }
 }
 
@@ -96,7 +101,7 @@ impl Trackers {
     }
 }
 
-fn add_word(word: &[u8], list: &mut Vec<u8>) {
+pub(super) fn add_word(word: &[u8], list: &mut Vec<u8>) {
     words::begin(word.len() as u32, list);
     list.extend_from_slice(word);
 }

@@ -139,7 +139,7 @@ impl WorkerState {
     ) -> Tracks {
         let is_step = is_step
             && conn.joint.as_ref().is_none_or(|run| !run.only_reads())
-            && conn.fetched.as_ref().is_none_or(|fetched| !fetched.is_told());
+            && conn.fetched.as_ref().is_none_or(|fetched| !fetched.is_tracked());
         match &conn.tracking {
             Some(tracking) if tracking.wanted.reads() && !is_step && !command.op.changes() => {
                 if tracking.wanted.mode.no_loop { Tracks::NotOwn } else { Tracks::Yes }

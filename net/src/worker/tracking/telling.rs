@@ -131,7 +131,13 @@ impl WorkerState {
     }
 
     /// Tells a client of this shard, or the one in its place, of keys: none means all.
-    fn tell(&mut self, id: ConnId, keys: &[u8], mut current: Option<&mut Connection>, is_broadcast: bool) {
+    pub(in crate::worker) fn tell(
+        &mut self,
+        id: ConnId,
+        keys: &[u8],
+        mut current: Option<&mut Connection>,
+        is_broadcast: bool,
+    ) {
         let mut redirected = None;
         self.with(id, current.as_deref_mut(), |state, conn| {
             let Some(tracking) = &conn.tracking else { return };
@@ -143,7 +149,9 @@ impl WorkerState {
                 Some(target) => redirected = Some(target),
                 None => {
                     conn.joint.iter_mut().for_each(|run| run.note_told());
-                    state.tell_ahead(conn, keys);
+                    if conn.fetched.as_mut().is_none_or(|fetched| fetched.note_told(keys)) {
+                        state.tell_ahead(conn, keys);
+                    }
                 }
             }
         });

@@ -5,7 +5,7 @@ use crate::session::Protocol;
 use crate::transport::{ConnId, Pieces};
 use crate::worker::state::WorkerState;
 use crate::worker::testing::{
-    CONN, NOW, add_client_at, exchange, execute, execute_of, key_of, pair, resp, sent, sent_to,
+    CONN, NOW, add_client_at, exchange, execute, execute_of, key_of, pair, resp, sent, sent_to, turn,
 };
 use torc_engine::command::Millis;
 
@@ -398,8 +398,9 @@ fn a_script_that_has_begun_to_write_is_not_kept_by_what_waits_for_its_client() {
     execute(&mut first, &resp(&words), 1);
     other(&mut first, &["GET", &keys[39]]);
     assert_eq!(sent_to(&mut first, OTHER), "$1\r\nv\r\n");
+    first.tell_news(None);
     let answer = sent(&mut first);
-    assert!(answer.len() > 1_000 && answer.contains(":1\r\n"), "{answer}");
+    assert!(answer.contains(":1\r\n") && keys.iter().all(|key| answer.contains(key)), "{answer}");
 }
 
 /// It may have read the key as it was.
@@ -410,4 +411,67 @@ fn who_is_told_by_prefixes_is_told_again_behind_a_script_at_another_shard() {
     execute(&mut first, &resp(&["EVAL", "return redis.call('get', KEYS[1])", "1", &there]), 1);
     change_behind(&mut first, &mut second, &there);
     assert_eq!(sent(&mut first), format!("{}_\r\n{}", told(&there), told(&there)));
+}
+
+/// At any moment of a script: a reply that holds the value is followed by the news that it is gone.
+#[test]
+fn a_value_that_goes_while_a_script_is_under_way_is_told_behind_its_reply() {
+    let scripts = [
+        "return redis.call('get', KEYS[1])",
+        "redis.call('set', KEYS[2], 'w') return redis.call('get', KEYS[1])",
+    ];
+    let redirect: &[&str] = &["REDIRECT", "2"];
+    for (script, options) in
+        scripts.iter().flat_map(|script| [&[][..], &["BCAST"], redirect].map(|options| (script, options)))
+    {
+        let mut with_value = 0;
+        for moment in 0..24 {
+            let (mut first, mut second) = tracked(options);
+            execute_of(&mut first, OTHER, 0, (&resp(&["HELLO", "3"]), 1));
+            let (there, here) = (key_of(&first, 1), key_of(&first, 0));
+            other(&mut second, &["SET", &there, "v", "PXAT", &(NOW + 500).to_string()]);
+            sent_to(&mut first, OTHER);
+            turns(&mut first, &mut second);
+            sent(&mut first);
+            execute(&mut first, &resp(&["EVAL", script, "2", &there, &here]), 1);
+            for step in 0..60 {
+                if step == moment {
+                    (first.now, second.now) = (NOW + 600, NOW + 600);
+                }
+                turn(if step % 2 == 0 { &mut first } else { &mut second });
+            }
+            // Who is told by prefixes is told when somebody finds it gone.
+            other(&mut second, &["GET", &there]);
+            turns(&mut first, &mut second);
+            let answer = sent(&mut first);
+            let in_place = sent_to(&mut first, OTHER);
+            let told = format!("\r\n{there}\r\n");
+            if let Some(at) = answer.find("$1\r\nv\r\n") {
+                with_value += 1;
+                let is_told = answer[at..].contains(&told) || !options.is_empty() && in_place.contains(&told);
+                assert!(is_told, "{options:?} {moment}: {answer} {in_place}");
+            } else {
+                assert!(answer.contains("_\r\n"), "{options:?} {moment}: {answer}");
+            }
+        }
+        assert!((2..24).contains(&with_value), "{options:?} {script} {with_value}");
+    }
+}
+
+/// As in Redis: what a script does itself is told once, behind its reply, wherever its keys are.
+#[test]
+fn what_a_script_changes_is_told_once_behind_its_reply() {
+    let script = "local v = redis.call('get', KEYS[1]) redis.call('set', KEYS[1], 'w') return v";
+    for shard in [0, 1] {
+        let (mut first, mut second) = tracked(&[]);
+        let key = key_of(&first, shard);
+        other(&mut first, &["SET", &key, "v"]);
+        turns(&mut first, &mut second);
+        execute(&mut first, &resp(&["EVAL", script, "1", &key]), 1);
+        for _ in 0..20 {
+            turn(&mut first);
+            turn(&mut second);
+        }
+        assert_eq!(sent(&mut first), format!("$1\r\nv\r\n{}", told(&key)), "{shard}");
+    }
 }
