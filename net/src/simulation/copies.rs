@@ -30,7 +30,7 @@ pub(super) struct Copies {
     /// Requests still to be sent.
     left: usize,
     may_close: bool,
-    /// Writes that a script does, percent, drawn of their own.
+    /// What a script does, percent, drawn of its own.
     by_script: Random,
     script_percent: u32,
 }
@@ -237,12 +237,8 @@ impl Copies {
             self.keys[key].writes.push(Write { begun: self.now, ended: None, expiry });
             cacher.asked.push_back(Asked::Write { key, value });
             let (value, end) = (value.to_string(), expiry.unwrap_or_default().to_string());
-            let script: &[&str] = match self.by_script.chance(self.script_percent) {
-                true => &["EVAL", scripts::ANY, "1", &name],
-                false => &[],
-            };
             let until: &[&str] = if expiry.is_some() { &["PXAT", &end] } else { &[] };
-            return request(&[script, &["SET", &name, &value], until].concat());
+            return self.command(&name, &[&["SET", &name, &value], until].concat());
         }
         let mut bytes = Vec::new();
         let caches = cacher.style == Style::OptIn && self.random.chance(60);
@@ -251,8 +247,17 @@ impl Copies {
             cacher.asked.push_back(Asked::Setting);
         }
         cacher.asked.push_back(Asked::Read { key, keeps: caches || cacher.style != Style::OptIn });
-        bytes.extend(request(&["GET", &name]));
+        bytes.extend(self.command(&name, &["GET", &name]));
         bytes
+    }
+
+    /// A command about a key, or a script that calls it.
+    fn command(&mut self, key: &str, words: &[&str]) -> Vec<u8> {
+        let script: &[&str] = match self.by_script.chance(self.script_percent) {
+            true => &["EVAL", scripts::ANY, "1", key],
+            false => &[],
+        };
+        request(&[script, words].concat())
     }
 
     fn hear(&mut self, number: usize) -> Result<(), String> {

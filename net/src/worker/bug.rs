@@ -98,6 +98,8 @@ pub(crate) enum Bug {
     UntoldRead,
     /// A push is not repeated behind the answers that its client waits for.
     LonePush,
+    /// No client is told behind its script's reply.
+    UntoldScript,
     /// Who asks for a held key does not wait.
     OpenHolds,
     /// A transaction gives each shard's keys back before it asks the next one.
@@ -136,7 +138,7 @@ pub(crate) enum Bug {
 
 impl Bug {
     /// All but [`Bug::None`].
-    pub(crate) const ALL: [Bug; 60] = [
+    pub(crate) const ALL: [Bug; 61] = [
         Bug::LostAnswer,
         Bug::SwappedAnswers,
         Bug::MissedExpiry,
@@ -180,6 +182,7 @@ impl Bug {
         Bug::LateNews,
         Bug::UntoldRead,
         Bug::LonePush,
+        Bug::UntoldScript,
         Bug::OpenHolds,
         Bug::EarlyRelease,
         Bug::CarelessHolds,
