@@ -3,6 +3,7 @@
 //! What is checked: when a client is answered what was written after a write of another key had been answered, it has been told before that
 //! its copy of that key is old; and in the end, when nobody writes any more, no client has an old copy, nor one whose time is over.
 
+use super::entry::Entries;
 use super::scripts;
 use super::world::World;
 use crate::transport::sim::{LinkId, Network, Random};
@@ -29,6 +30,7 @@ pub(super) struct Copies {
     now: u64,
     /// Requests still to be sent.
     left: usize,
+    pub(super) entries: Entries,
     may_close: bool,
     /// What a script does, percent, drawn of its own.
     by_script: Random,
@@ -118,6 +120,7 @@ impl Copies {
             keys,
             now: 0,
             left,
+            entries: Entries::default(),
             may_close: world.closes(),
             by_script: Random::new(world.scripts_seed ^ 0xC0B1E5),
             script_percent: scripts::percent(world),
@@ -191,6 +194,7 @@ impl Copies {
     fn begin(&mut self, number: usize, link: LinkId, network: &mut Network, world: &World) {
         let cacher = &mut self.cachers[number];
         cacher.link = Some(link);
+        self.entries.of(true).given += u64::from(world.password);
         let style: &[&str] = match cacher.style {
             Style::Read => &[],
             Style::NoLoop => &["NOLOOP"],

@@ -4,7 +4,7 @@
 //! answered, has got it when it is told of that end; nobody gets a message twice, of another channel, before one that the same
 //! connection sent earlier, or when it was told of the end; and a publisher is told a number of subscribers that is possible.
 
-use super::entry;
+use super::entry::{self, Entries};
 use super::world::World;
 use crate::transport::sim::{LinkId, Network, Random};
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -30,6 +30,7 @@ pub(super) struct Talk {
     now: u64,
     /// Messages still to be sent.
     left: usize,
+    pub(super) entries: Entries,
     may_close: bool,
 }
 
@@ -115,7 +116,15 @@ impl Talk {
             talkers.push(Talker { modern, publishes, read_max, ..Talker::default() });
         }
         let left = if talks { 20 + random.below(300) } else { 0 };
-        Talk { random, talkers, messages: Vec::new(), now: 0, left, may_close: world.closes() }
+        Talk {
+            random,
+            talkers,
+            messages: Vec::new(),
+            now: 0,
+            left,
+            entries: Entries::default(),
+            may_close: world.closes(),
+        }
     }
 
     pub(super) fn read_fast(&mut self) {
@@ -174,6 +183,7 @@ impl Talk {
     fn begin(&mut self, number: usize, link: LinkId, network: &mut Network, world: &World) {
         let talker = &mut self.talkers[number];
         talker.link = Some(link);
+        self.entries.of(true).given += u64::from(world.password);
         if talker.modern {
             talker.asked.push_back(Asked::Hello);
             network.write(link, &request(world.hello()));
