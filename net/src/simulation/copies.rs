@@ -5,12 +5,11 @@
 
 use super::entry::Entries;
 use super::scripts;
+use super::speech::{array, frames};
 use super::world::World;
 use crate::transport::sim::{LinkId, Network, Random};
 use std::collections::{HashMap, VecDeque};
 use torc_engine::command::Millis;
-use torc_proto::resp::compose;
-use torc_proto::resp::reply::{Parsed, parse};
 
 /// Keys that are written at a time.
 const KEYS: usize = 5;
@@ -205,7 +204,7 @@ impl Copies {
         // Keys of a database that no other client looks at.
         for words in [world.hello(), &["SELECT", "15"], &tracking] {
             cacher.asked.push_back(Asked::Setting);
-            network.write(link, &request(words));
+            network.write(link, &array(words));
         }
     }
 
@@ -247,7 +246,7 @@ impl Copies {
         let mut bytes = Vec::new();
         let caches = cacher.style == Style::OptIn && self.random.chance(60);
         if caches {
-            bytes = request(&["CLIENT", "CACHING", "YES"]);
+            bytes = array(&["CLIENT", "CACHING", "YES"]);
             cacher.asked.push_back(Asked::Setting);
         }
         cacher.asked.push_back(Asked::Read { key, keeps: caches || cacher.style != Style::OptIn });
@@ -261,19 +260,14 @@ impl Copies {
             true => &["EVAL", scripts::ANY, "1", key],
             false => &[],
         };
-        request(&[script, words].concat())
+        array(&[script, words].concat())
     }
 
     fn hear(&mut self, number: usize) -> Result<(), String> {
-        let input = std::mem::take(&mut self.cachers[number].input);
-        let mut at = 0;
-        while let Parsed::Complete { consumed, .. } = parse(&input[at..]) {
-            let frame = String::from_utf8_lossy(&input[at..at + consumed]).into_owned();
-            at += consumed;
+        for frame in frames(&mut self.cachers[number].input) {
             self.now += 1;
             self.take(number, &frame)?;
         }
-        self.cachers[number].input = input[at..].to_vec();
         Ok(())
     }
 
@@ -342,10 +336,4 @@ impl Key {
     fn new(writer: usize) -> Key {
         Key { writer, writes: Vec::new(), is_over: false }
     }
-}
-
-fn request(words: &[&str]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    compose::request(&mut bytes, words);
-    bytes
 }

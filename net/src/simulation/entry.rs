@@ -49,11 +49,9 @@ impl Entries {
 /// A password as each protocol gives it. `by_hello`: in the second way that there is in RESP.
 pub(super) fn request(speech: Speech, is_right: bool, by_hello: bool, id: u32) -> Vec<u8> {
     let password = PASSWORDS[usize::from(!is_right)];
-    let words =
-        |words: &[&str]| array(&words.iter().map(|word| word.as_bytes().to_vec()).collect::<Vec<_>>());
     match speech {
-        Speech::Resp if by_hello => words(&["HELLO", "2", "AUTH", USER, password]),
-        Speech::Resp => words(&["AUTH", password]),
+        Speech::Resp if by_hello => array(&["HELLO", "2", "AUTH", USER, password]),
+        Speech::Resp => array(&["AUTH", password]),
         Speech::Memcache => {
             let value = format!("{USER} {password}");
             format!("set own:0:0 0 0 {}\r\n{value}\r\n", value.len()).into_bytes()
