@@ -220,13 +220,9 @@ impl WorkerState {
                 self.shard.flush(at, self.now);
                 (Some(OwnedAnswer::Flushed), None)
             }
-            What::Script { .. } if late => {
-                self.stats.request(CommandClass::Script, OutcomeClass::Refused);
-                (Some(OwnedAnswer::DeadlineExceeded), None)
-            }
             What::Script { script, resp3 } => {
                 let asked = ScriptAsked { named: script, database, words: bytes.value };
-                (Some(self.serve_script(lane, asked, resp3, out)?), None)
+                (Some(self.serve_script(asked, resp3, out)?), None)
             }
             What::Publish { sharded } => {
                 let count = self.give_message(sharded, bytes.key, bytes.value, None);
