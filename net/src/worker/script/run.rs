@@ -57,7 +57,7 @@ impl WorkerState {
             return false;
         }
         let asked = Asked { named, database, words };
-        if let Some(shard) = self.ships_to(conn, part, asked) {
+        if let Some(shard) = self.ships_to(conn, asked) {
             return self.ship_script(conn, shard, part, asked, read_ns);
         }
         let run = match conn.script.take() {

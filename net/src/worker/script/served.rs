@@ -29,13 +29,12 @@ impl WorkerState {
     /// Runs a script; its reply is appended to `out`. `None`: one of its keys is held.
     pub(in crate::worker) fn serve_script(
         &mut self,
-        lane: u16,
         asked: Asked<'_>,
         resp3: bool,
         out: &mut Vec<u8>,
     ) -> Option<OwnedAnswer> {
         let began = Instant::now();
-        let answer = self.serve_script_at_once(lane, asked, resp3, out);
+        let answer = self.serve_script_at_once(asked, resp3, out);
         // What it takes to copy values and to compile counts, too.
         self.scripts_served += began.elapsed();
         answer
@@ -43,7 +42,6 @@ impl WorkerState {
 
     fn serve_script_at_once(
         &mut self,
-        lane: u16,
         asked: Asked<'_>,
         resp3: bool,
         out: &mut Vec<u8>,
@@ -61,7 +59,7 @@ impl WorkerState {
             if self.tier.is_some() || self.have_scripts_run_long() {
                 return Some(OwnedAnswer::Later);
             }
-            let is_held = self.is_any_held(&run.known) && !self.mail.is_express(lane);
+            let is_held = self.is_any_held(&run.known);
             #[cfg(test)]
             let is_held = is_held && !self.has(Bug::ScriptPastHold);
             if is_held {

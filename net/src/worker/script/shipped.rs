@@ -24,16 +24,15 @@ const WORDS_BYTES_MAX: usize = 16 << 10;
 
 impl WorkerState {
     /// The shard that is asked to run a script: that of all its keys, unless it is this one, or has sent it back.
-    pub(super) fn ships_to(&mut self, conn: &Connection, part: &Part<'_>, asked: Asked<'_>) -> Option<u16> {
+    pub(super) fn ships_to(&mut self, conn: &Connection, asked: Asked<'_>) -> Option<u16> {
         let has_begun = conn.script.is_some() || conn.keeps_script || conn.in_transaction;
         if has_begun
             || self.mail.is_alone()
             || self.tier.is_some()
             || conn.is_of_one_shard()
-            // What it reads is noted for its client; what it calls is shown, and once.
+            // What it reads is noted for its client; what it calls is shown, once.
             || conn.tracking.as_ref().is_some_and(|tracking| tracking.reads())
             || self.monitoring.is_on
-            || part.once.is_some()
             || asked.words.len() > WORDS_BYTES_MAX
         {
             return None;
@@ -62,8 +61,6 @@ impl WorkerState {
             database: asked.database,
             // By which its bucket is fetched ahead.
             hash: asked.keys().next().map_or(0, |key| self.shard.key_hash(key)),
-            deadline: part.reply.deadline(),
-            wish: part.reply.wish(),
             room,
             ..Ask::plain(conn.next_address(), what)
         };

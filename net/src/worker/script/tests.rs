@@ -6,12 +6,13 @@ use crate::transport::{ConnId, Pieces};
 use crate::worker::holds::{HeldKey, Holder};
 use crate::worker::state::WorkerState;
 use crate::worker::testing::{
-    CONN, add_client_at, execute, execute_of, key_of, pair, resp, sent, sent_to, turn,
+    CONN, NOW, add_client_at, execute, execute_of, key_of, pair, resp, sent, sent_to, turn,
 };
 use std::time::Duration;
 use torc_engine::changes::{Change, Listener};
-use torc_engine::command::{Millis, Read};
+use torc_engine::command::{Command, Millis, Op, Read, Write};
 use torc_engine::reader::{Doubt, ReadRoom, ShardReader};
+use torc_engine::{Shard, ShardConfig};
 
 const OTHER: ConnId = ConnId { index: 1, generation: 0 };
 
@@ -350,4 +351,50 @@ fn what_a_script_that_comes_back_has_called_is_counted_and_shown_once() {
         });
         assert_eq!(gets.iter().sum::<u64>(), calls as u64);
     }
+}
+
+#[test]
+fn among_the_commands_of_a_transaction_it_is_run_by_the_asker() {
+    let (mut first, mut second) = pair(Protocol::Resp);
+    let key = key_of(&first, 1);
+    let words: [&[&str]; 4] = [&["MULTI"], &["EVAL", COUNT, "1", &key, "5000"], &["INCR", &key], &["EXEC"]];
+    execute(&mut first, &words.map(resp).concat(), 10);
+    turns(&mut first, &mut second);
+    assert_eq!(sent(&mut first), "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:1\r\n:2\r\n");
+    assert_eq!(counts(&first), (0, 0));
+    is_nothing_left(&mut first, &mut second);
+}
+
+#[test]
+fn a_change_that_is_refused_is_answered_so_there() {
+    let (mut first, mut second) = pair(Protocol::Resp);
+    let key = key_of(&first, 1);
+    let config = ShardConfig { shard: 1, now: NOW, value_bytes_max: 100, ..ShardConfig::new(16 << 20) };
+    second.shard = Shard::new(config).expect("16 MiB");
+    let script = "redis.call('set', KEYS[1], string.rep('v', tonumber(ARGV[1]))) return 1";
+    assert_eq!(ask((&mut first, &mut second), &["EVAL", script, "1", &key, "100"]), ":1\r\n");
+    let refused = ask((&mut first, &mut second), &["EVAL", script, "1", &key, "101"]);
+    assert!(refused.contains("maximum allowed size"), "{refused}");
+    assert_eq!(counts(&first), (2, 0));
+}
+
+#[test]
+fn what_it_reads_may_take_no_more_than_a_script_may() {
+    let (mut first, mut second) = pair(Protocol::Resp);
+    let tag = key_of(&first, 1);
+    let keys = ["a", "b", "c", "d"].map(|name| format!("{{{tag}}}{name}"));
+    for key in &keys {
+        let set = Op::Write(Write::set(&[b'v'; 1 << 20]));
+        let hash = second.shard.key_hash(key.as_bytes());
+        second.shard.execute(&Command { database: 0, key: key.as_bytes(), op: set }, hash, NOW);
+    }
+    let [a, b, c, d] = &keys;
+    let script = "redis.call('set', KEYS[1], 'v') return 1";
+    assert_eq!(ask((&mut first, &mut second), &["EVAL", script, "1", a]), ":1\r\n");
+    assert_eq!(ask((&mut first, &mut second), &["DEL", a]), ":1\r\n");
+    let told = ask((&mut first, &mut second), &["EVAL", script, "4", a, b, c, d]);
+    assert!(told.starts_with("-ERR") && told.contains("script-memory-max"), "{told}");
+    assert_eq!(ask((&mut first, &mut second), &["EXISTS", a]), ":0\r\n");
+    assert_eq!(counts(&first), (2, 0));
+    is_nothing_left(&mut first, &mut second);
 }
