@@ -78,7 +78,8 @@ pub(super) struct Model {
     has_tier: bool,
     /// Longer values were in memory alone, and are gone with it.
     pub(super) forgets_above: Option<usize>,
-    /// Plain reads that began before this moment of the order may miss: what a tier holds was not all known.
+    /// Plain reads that began up to this moment of the order may miss: what a tier holds was not all known, and under
+    /// `--tier-recovery miss` they do not wait for it.
     knows_since: u64,
     /// Passwords that clients gave.
     pub(super) entries: Entries,
@@ -197,6 +198,11 @@ impl Model {
         if self.knows_since == u64::MAX {
             self.knows_since = self.order;
         }
+    }
+
+    /// Whether all was known when a read began. The last command before that has the very moment itself.
+    fn knew_all(&self, begun: u64) -> bool {
+        begun > self.knows_since
     }
 
     fn is_late(&self, own: &Own, call: &Call) -> bool {
@@ -444,7 +450,7 @@ impl Model {
 
     fn read(&mut self, key: &str, call: &Call, to: Millis, reply: &Reply) -> bool {
         let (_, must) = self.there(key, call, to);
-        let knew_all = call.begun >= self.knows_since;
+        let knew_all = self.knew_all(call.begun);
         if self.is_last_look
             && let Reply::Value(value) = reply
         {
@@ -537,7 +543,7 @@ impl Model {
         };
         match reply {
             Reply::Nothing => {
-                let knew_all = read_begun >= self.knows_since;
+                let knew_all = self.knew_all(read_begun);
                 let is_long = writes.iter().any(|write| self.may_be_forgotten(&write.value));
                 self.excuses.misses || !knew_all || is_long || !self.flushes.is_empty() || !overwritten(0)
             }

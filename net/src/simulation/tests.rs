@@ -1,5 +1,7 @@
 //! The runs of every test run, and the bugs that they must catch.
 
+use super::action::{Action, Reply};
+use super::model::Excuses;
 use super::*;
 use std::sync::atomic::AtomicU64;
 
@@ -120,5 +122,27 @@ fn what_decides_on_a_change_waits_until_a_tier_is_known() {
 fn clients_are_charged_for_keys_that_a_scan_gets_from_the_tier() {
     for seed in [724, 915] {
         run(seed, Bug::None).unwrap_or_else(|wrong| panic!("seed {seed}: {wrong}"));
+    }
+}
+
+/// The last command before that moment has its place in the order, and may miss under `--tier-recovery miss`.
+#[test]
+fn only_reads_that_begin_when_all_is_known_must_find() {
+    let (own, shared) = (String::from("own:0:1"), String::from("shared:1"));
+    let writes = [
+        Action::Set { key: own.clone(), value: vec![1], ttl_ms: None },
+        Action::SetShared { key: shared.clone(), value: vec![1] },
+    ];
+    for (write, read) in writes.into_iter().zip([Action::Get { key: own }, Action::GetShared { key: shared }])
+    {
+        let mut model = Model::new(Excuses::default(), true);
+        let write = model.begin(write, START);
+        model.end(&write, &Reply::Ok, START).unwrap();
+        model.is_learning();
+        let early = model.begin(read.clone(), START);
+        model.has_learnt();
+        let late = model.begin(read, START);
+        model.end(&early, &Reply::Nothing, START).unwrap();
+        model.end(&late, &Reply::Nothing, START).unwrap_err();
     }
 }
