@@ -165,6 +165,31 @@ impl Shard {
         }
     }
 
+    /// For segments, index, bookkeeping and what is set aside together, bytes.
+    pub fn memory_bytes(&self) -> u64 {
+        self.memory_bytes
+    }
+
+    /// Sets memory aside for what lies beside the store: its clients, mostly. Segments go as far as that takes, one at a
+    /// time as they are free or reclaimed, and come back when less is set aside. Memory that other processes read cannot be given
+    /// back: there it stays what it was at the start.
+    pub fn set_aside(&mut self, bytes: u64) {
+        if bytes != self.aside_bytes && self.segments.file().is_none() {
+            self.aside_bytes = bytes;
+            self.fit(self.index.bytes());
+        }
+    }
+
+    /// Memory that the store has taken from the machine: segments, index, bookkeeping; bytes.
+    pub fn bytes_held(&self) -> u64 {
+        let taken = match self.segments.file() {
+            None => self.segments.count() * self.segments.segment_bytes() + self.index.bytes(),
+            // Its head is bookkeeping.
+            Some(file) => file.bytes() - file.head_bytes() + self.index.elsewhere_bytes(),
+        };
+        (taken + self.bookkeeping_bytes()) as u64
+    }
+
     /// Bytes of segments that are free, and could be set aside at once.
     pub fn bytes_free(&self) -> u64 {
         if self.segments.file().is_some() {

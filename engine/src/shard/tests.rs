@@ -35,7 +35,11 @@ mod unsaved;
 mod uploads;
 
 use super::*;
+use crate::changes::{Cause, Change};
 use crate::command::*;
+use crate::index::Role;
+use crate::item::state;
+use crate::segments::Lent;
 use crate::words;
 
 const NOW: Millis = 1_700_000_000_000;

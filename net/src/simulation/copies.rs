@@ -3,13 +3,13 @@
 //! What is checked: when a client is answered what was written after a write of another key had been answered, it has been told before that
 //! its copy of that key is old; and in the end, when nobody writes any more, no client has an old copy, nor one whose time is over.
 
+use super::entry::Entries;
 use super::scripts;
+use super::speech::{array, frames};
 use super::world::World;
 use crate::transport::sim::{LinkId, Network, Random};
 use std::collections::{HashMap, VecDeque};
 use torc_engine::command::Millis;
-use torc_proto::resp::compose;
-use torc_proto::resp::reply::{Parsed, parse};
 
 /// Keys that are written at a time.
 const KEYS: usize = 5;
@@ -29,6 +29,7 @@ pub(super) struct Copies {
     now: u64,
     /// Requests still to be sent.
     left: usize,
+    pub(super) entries: Entries,
     may_close: bool,
     /// What a script does, percent, drawn of its own.
     by_script: Random,
@@ -118,6 +119,7 @@ impl Copies {
             keys,
             now: 0,
             left,
+            entries: Entries::default(),
             may_close: world.closes(),
             by_script: Random::new(world.scripts_seed ^ 0xC0B1E5),
             script_percent: scripts::percent(world),
@@ -191,6 +193,7 @@ impl Copies {
     fn begin(&mut self, number: usize, link: LinkId, network: &mut Network, world: &World) {
         let cacher = &mut self.cachers[number];
         cacher.link = Some(link);
+        self.entries.of(true).given += u64::from(world.password);
         let style: &[&str] = match cacher.style {
             Style::Read => &[],
             Style::NoLoop => &["NOLOOP"],
@@ -201,7 +204,7 @@ impl Copies {
         // Keys of a database that no other client looks at.
         for words in [world.hello(), &["SELECT", "15"], &tracking] {
             cacher.asked.push_back(Asked::Setting);
-            network.write(link, &request(words));
+            network.write(link, &array(words));
         }
     }
 
@@ -243,7 +246,7 @@ impl Copies {
         let mut bytes = Vec::new();
         let caches = cacher.style == Style::OptIn && self.random.chance(60);
         if caches {
-            bytes = request(&["CLIENT", "CACHING", "YES"]);
+            bytes = array(&["CLIENT", "CACHING", "YES"]);
             cacher.asked.push_back(Asked::Setting);
         }
         cacher.asked.push_back(Asked::Read { key, keeps: caches || cacher.style != Style::OptIn });
@@ -257,19 +260,14 @@ impl Copies {
             true => &["EVAL", scripts::ANY, "1", key],
             false => &[],
         };
-        request(&[script, words].concat())
+        array(&[script, words].concat())
     }
 
     fn hear(&mut self, number: usize) -> Result<(), String> {
-        let input = std::mem::take(&mut self.cachers[number].input);
-        let mut at = 0;
-        while let Parsed::Complete { consumed, .. } = parse(&input[at..]) {
-            let frame = String::from_utf8_lossy(&input[at..at + consumed]).into_owned();
-            at += consumed;
+        for frame in frames(&mut self.cachers[number].input) {
             self.now += 1;
             self.take(number, &frame)?;
         }
-        self.cachers[number].input = input[at..].to_vec();
         Ok(())
     }
 
@@ -338,10 +336,4 @@ impl Key {
     fn new(writer: usize) -> Key {
         Key { writer, writes: Vec::new(), is_over: false }
     }
-}
-
-fn request(words: &[&str]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    compose::request(&mut bytes, words);
-    bytes
 }

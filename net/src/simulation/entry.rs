@@ -28,21 +28,20 @@ impl Entries {
         if is_right { &mut self.right } else { &mut self.wrong }
     }
 
-    /// Whether so many right and wrong ones may have been counted of these and of others: those that were answered at least, and those
-    /// that were given at most, if there is nobody else who gives some.
+    /// Whether so many right and wrong ones may have been counted of all these: those that were answered at least, and those that were
+    /// given at most.
     ///
     /// # Errors
     /// They may not.
-    pub(super) fn are_counted(&self, others: &Entries, right: u64, wrong: u64) -> Result<(), String> {
-        let is_possible = |counted, tries: Tries, others: Tries| {
-            (tries.answered + others.answered..=tries.given + others.given).contains(&counted)
+    pub(super) fn are_counted(all: &[Entries], right: u64, wrong: u64) -> Result<(), String> {
+        let is_possible = |counted, of: fn(&Entries) -> Tries| {
+            let least: u64 = all.iter().map(|entries| of(entries).answered).sum();
+            let most: u64 = all.iter().map(|entries| of(entries).given).sum();
+            (least..=most).contains(&counted)
         };
-        let is_right = right >= self.right.answered + others.right.answered;
-        match is_right && is_possible(wrong, self.wrong, others.wrong) {
+        match is_possible(right, |entries| entries.right) && is_possible(wrong, |entries| entries.wrong) {
             true => Ok(()),
-            false => {
-                Err(format!("{right} right and {wrong} wrong passwords are counted, of {self:?}, {others:?}"))
-            }
+            false => Err(format!("{right} right and {wrong} wrong passwords are counted, of {all:?}")),
         }
     }
 }
@@ -50,11 +49,9 @@ impl Entries {
 /// A password as each protocol gives it. `by_hello`: in the second way that there is in RESP.
 pub(super) fn request(speech: Speech, is_right: bool, by_hello: bool, id: u32) -> Vec<u8> {
     let password = PASSWORDS[usize::from(!is_right)];
-    let words =
-        |words: &[&str]| array(&words.iter().map(|word| word.as_bytes().to_vec()).collect::<Vec<_>>());
     match speech {
-        Speech::Resp if by_hello => words(&["HELLO", "2", "AUTH", USER, password]),
-        Speech::Resp => words(&["AUTH", password]),
+        Speech::Resp if by_hello => array(&["HELLO", "2", "AUTH", USER, password]),
+        Speech::Resp => array(&["AUTH", password]),
         Speech::Memcache => {
             let value = format!("{USER} {password}");
             format!("set own:0:0 0 0 {}\r\n{value}\r\n", value.len()).into_bytes()

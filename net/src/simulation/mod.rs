@@ -47,6 +47,7 @@ use crate::worker::mail::Mail;
 use crate::worker::{Bug, Settings, Siblings, Tier as WorkerTier, Worker, WorkerParts, WorkerState};
 use client::Client;
 use copies::Copies;
+use entry::Entries;
 use model::Model;
 pub(crate) use sleeper::SimClock;
 use sleeper::Sleeper;
@@ -375,7 +376,8 @@ impl Simulation {
             |count: fn(&WorkerStats) -> u64| self.shared.worker_stats.iter().map(|stats| count(stats)).sum();
         let right = sum(|stats| stats.auth_successes.read());
         let wrong = sum(|stats| stats.auth_failures.read());
-        self.strangers.entries.are_counted(&self.model.entries, right, wrong)
+        let all = [self.model.entries, self.talk.entries, self.copies.entries, self.strangers.entries];
+        Entries::are_counted(&all, right, wrong)
     }
 
     /// Nobody asks any more: what was done for clients must go without their help, and without an idle tick. Then all sleep.

@@ -130,7 +130,7 @@ impl Scripts {
 
         let mut request = Vec::new();
         if loads {
-            request = array(&[b"SCRIPT".to_vec(), b"LOAD".to_vec(), text.into()]);
+            request = array(&["SCRIPT", "LOAD", text]);
         }
         let name = match by_digest {
             true => ["EVALSHA".into(), digits(&digest(text.as_bytes())).to_vec()],

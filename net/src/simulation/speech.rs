@@ -3,6 +3,8 @@
 use super::action::{Action, Call, Reply, parts};
 use super::entry;
 use torc_proto::native::{Answer, FrameLimits, Op, Options, Status, flags, frame};
+use torc_proto::resp::compose;
+use torc_proto::resp::reply::{Parsed, parse};
 
 /// Which protocol a client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,14 +104,22 @@ pub(super) fn in_transaction(commands: impl Iterator<Item = Vec<Vec<u8>>>) -> Ve
     [one("MULTI")].into_iter().chain(commands).chain([one("EXEC")]).collect()
 }
 
-pub(super) fn array(words: &[Vec<u8>]) -> Vec<u8> {
-    let mut request = format!("*{}\r\n", words.len()).into_bytes();
-    for word in words {
-        request.extend(format!("${}\r\n", word.len()).bytes());
-        request.extend(word);
-        request.extend(b"\r\n");
-    }
+/// A request of RESP.
+pub(super) fn array(words: &[impl AsRef<[u8]>]) -> Vec<u8> {
+    let mut request = Vec::new();
+    compose::request(&mut request, words);
     request
+}
+
+/// The whole frames of RESP that have come, which leave the input.
+pub(super) fn frames(input: &mut Vec<u8>) -> Vec<String> {
+    let (mut frames, mut end) = (Vec::new(), 0);
+    while let Parsed::Complete { consumed, .. } = parse(&input[end..]) {
+        frames.push(String::from_utf8_lossy(&input[end..end + consumed]).into_owned());
+        end += consumed;
+    }
+    input.drain(..end);
+    frames
 }
 
 pub(super) fn resp_words(action: &Action) -> Vec<Vec<u8>> {

@@ -324,7 +324,7 @@ fn whole_answer(speech: Speech, input: &[u8]) -> Option<(String, usize)> {
 }
 
 fn words(request: &str) -> Vec<u8> {
-    array(&request.split(' ').map(|word| word.as_bytes().to_vec()).collect::<Vec<_>>())
+    array(&request.split(' ').collect::<Vec<_>>())
 }
 
 fn native((op, key, value): (Op, &str, &str), id: u32) -> Vec<u8> {

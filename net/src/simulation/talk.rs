@@ -4,12 +4,11 @@
 //! answered, has got it when it is told of that end; nobody gets a message twice, of another channel, before one that the same
 //! connection sent earlier, or when it was told of the end; and a publisher is told a number of subscribers that is possible.
 
-use super::entry;
+use super::entry::{self, Entries};
+use super::speech::{array, frames};
 use super::world::World;
 use crate::transport::sim::{LinkId, Network, Random};
 use std::collections::{HashMap, HashSet, VecDeque};
-use torc_proto::resp::compose;
-use torc_proto::resp::reply::{Parsed, parse};
 
 /// Channels; behind them stands a pattern that all of them match.
 const CHANNELS: usize = 3;
@@ -30,6 +29,7 @@ pub(super) struct Talk {
     now: u64,
     /// Messages still to be sent.
     left: usize,
+    pub(super) entries: Entries,
     may_close: bool,
 }
 
@@ -115,7 +115,15 @@ impl Talk {
             talkers.push(Talker { modern, publishes, read_max, ..Talker::default() });
         }
         let left = if talks { 20 + random.below(300) } else { 0 };
-        Talk { random, talkers, messages: Vec::new(), now: 0, left, may_close: world.closes() }
+        Talk {
+            random,
+            talkers,
+            messages: Vec::new(),
+            now: 0,
+            left,
+            entries: Entries::default(),
+            may_close: world.closes(),
+        }
     }
 
     pub(super) fn read_fast(&mut self) {
@@ -174,12 +182,13 @@ impl Talk {
     fn begin(&mut self, number: usize, link: LinkId, network: &mut Network, world: &World) {
         let talker = &mut self.talkers[number];
         talker.link = Some(link);
+        self.entries.of(true).given += u64::from(world.password);
         if talker.modern {
             talker.asked.push_back(Asked::Hello);
-            network.write(link, &request(world.hello()));
+            network.write(link, &array(world.hello()));
         } else if world.password {
             talker.asked.push_back(Asked::Hello);
-            network.write(link, &request(&["AUTH", entry::PASSWORDS[0]]));
+            network.write(link, &array(&["AUTH", entry::PASSWORDS[0]]));
         }
     }
 
@@ -219,17 +228,17 @@ impl Talk {
             if is_transaction {
                 // One of few keys, so that others wait for it while it is held.
                 let key = format!("talk{}", self.random.below(3));
-                bytes.extend([request(&["MULTI"]), request(&["GET", &key])].concat());
+                bytes.extend([array(&["MULTI"]), array(&["GET", &key])].concat());
                 asked.extend([Asked::Queued; 2]);
             }
             for id in first..first + count {
                 let channel = self.random.below(CHANNELS);
-                bytes.extend(request(&["PUBLISH", NAMES[channel], &format!("m{id}")]));
+                bytes.extend(array(&["PUBLISH", NAMES[channel], &format!("m{id}")]));
                 asked.push_back(if is_transaction { Asked::Queued } else { Asked::Publish(id) });
                 self.messages.push(Message { publisher, channel, begun: self.now, ended: None });
             }
             if is_transaction {
-                bytes.extend(request(&["EXEC"]));
+                bytes.extend(array(&["EXEC"]));
                 asked.push_back(Asked::Exec { first, count });
             }
             self.left -= count;
@@ -238,7 +247,7 @@ impl Talk {
             bytes.extend(self.change(number, of));
         } else {
             self.talkers[number].asked.push_back(Asked::Ping);
-            bytes.extend(request(&["PING"]));
+            bytes.extend(array(&["PING"]));
         }
         network.write(link, &bytes);
     }
@@ -253,27 +262,22 @@ impl Talk {
             State::Off if left > 0 => {
                 *state = State::Asked;
                 talker.asked.push_back(Asked::Subscribe(of));
-                request(&[if is_pattern { "PSUBSCRIBE" } else { "SUBSCRIBE" }, NAMES[of]])
+                array(&[if is_pattern { "PSUBSCRIBE" } else { "SUBSCRIBE" }, NAMES[of]])
             }
             State::On { since } if left == 0 || !stays => {
                 *state = State::Leaving { since, until: now };
                 talker.asked.push_back(Asked::Unsubscribe(of));
-                request(&[if is_pattern { "PUNSUBSCRIBE" } else { "UNSUBSCRIBE" }, NAMES[of]])
+                array(&[if is_pattern { "PUNSUBSCRIBE" } else { "UNSUBSCRIBE" }, NAMES[of]])
             }
             _ => Vec::new(),
         }
     }
 
     fn hear(&mut self, number: usize) -> Result<(), String> {
-        let input = std::mem::take(&mut self.talkers[number].input);
-        let mut at = 0;
-        while let Parsed::Complete { consumed, .. } = parse(&input[at..]) {
-            let frame = String::from_utf8_lossy(&input[at..at + consumed]).into_owned();
-            at += consumed;
+        for frame in frames(&mut self.talkers[number].input) {
             self.now += 1;
             self.take(number, &frame)?;
         }
-        self.talkers[number].input = input[at..].to_vec();
         Ok(())
     }
 
@@ -384,10 +388,4 @@ impl Talk {
             false => Err(format!("m{id} went to {count}, and not to {least} to {most}")),
         }
     }
-}
-
-fn request(words: &[&str]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    compose::request(&mut bytes, words);
-    bytes
 }

@@ -10,6 +10,7 @@
 //! commands of a transaction the keys are held already. Where all keys are this shard's and nobody holds one of them, nothing is held: all is
 //! done before anybody else has a turn. Where they are all another shard's, that one is asked to do so: see [`shipped`].
 
+mod behind;
 mod copies;
 mod engine;
 mod find;

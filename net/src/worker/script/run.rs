@@ -167,7 +167,7 @@ impl WorkerState {
             }
         }
         let bytes_max = self.settings.scripts.memory_bytes;
-        let told = Told::new(conn, &run.known);
+        let told = Told::new(conn.tracking.is_some(), &run.known);
         conn.fetched = Some(Box::new(Fetched { bytes_max, told, ..Fetched::default() }));
         run.step = Step::Fetch(0);
         Progress::Goes
