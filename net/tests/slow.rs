@@ -92,6 +92,32 @@ fn requests_above_the_threshold_are_kept() {
     });
 }
 
+/// Redis logs the commands of a transaction when they are done, not when they are queued.
+#[test]
+fn a_transaction_is_told_of_once_and_a_script_by_its_text() {
+    on_each(|server| {
+        let mut client = enter(server);
+        exchange(&mut client, b"CONFIG SET slowlog-log-slower-than 0\r\n", b"+OK\r\n");
+        for round in 0..8 {
+            ask(&mut client, &["SLOWLOG", "RESET"]);
+            let key = format!("key:{round}");
+            for words in [&["MULTI"][..], &["SET", &key, "1"], &["GET", &key], &["EXEC"]] {
+                ask(&mut client, words);
+            }
+            let kept = logged(&mut client);
+            let times = |name: &str| kept.iter().filter(|entry| *entry == name).count();
+            assert_eq!((times("multi"), times("queued"), times("exec")), (1, 0, 1), "{kept:?}");
+            ask(&mut client, &["SLOWLOG", "RESET"]);
+            let texts = ["return 1", "return redis.call('get', KEYS[1])"];
+            ask(&mut client, &["EVAL", texts[0], "0"]);
+            ask(&mut client, &["EVAL", texts[1], "1", &key]);
+            let mut kept = logged(&mut client);
+            kept.retain(|entry| entry.starts_with("eval"));
+            assert_eq!(kept, [format!("eval {}", texts[1]), format!("eval {}", texts[0])]);
+        }
+    });
+}
+
 /// Of what waits, the time that it waited counts.
 #[test]
 fn a_request_that_waited_is_slow_though_little_was_done() {
