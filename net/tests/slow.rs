@@ -154,6 +154,31 @@ fn a_request_that_waited_is_slow_though_little_was_done() {
     });
 }
 
+/// The time of the turn that answers counts, too, where a script with keys of several shards has taken it.
+#[test]
+fn a_script_whose_keys_are_held_is_slow_by_what_it_takes() {
+    let text = "local n = 0 for i = 1, 1000000 do n = n + i end return redis.call('mget', unpack(KEYS))";
+    on_each(|server| {
+        if server.stats().len() < 2 {
+            return;
+        }
+        let mut client = enter(server);
+        exchange(&mut client, b"CONFIG SET slowlog-log-slower-than 2000\r\n", b"+OK\r\n");
+        for round in 0..4 {
+            let keys: Vec<String> = (0..8).map(|number| format!("key:{round}:{number}")).collect();
+            let mut eval = vec!["EVAL", text, "8"];
+            eval.extend(keys.iter().map(String::as_str));
+            ask(&mut client, &["SLOWLOG", "RESET"]);
+            for words in [&eval[..], &["MULTI"], &eval, &["EXEC"]] {
+                ask(&mut client, words);
+            }
+            let kept = logged(&mut client);
+            let times = |name: &str| kept.iter().filter(|entry| entry.starts_with(name)).count();
+            assert_eq!((times("eval"), times("exec")), (2, 1), "{kept:?}");
+        }
+    });
+}
+
 #[test]
 fn commands_are_counted_with_what_they_took() {
     on_each(|server| {

@@ -48,9 +48,11 @@ impl WorkerState {
         words: (&[u8], &[u8]),
         read_ns: u64,
     ) {
-        let ns = self.turn.began_ns.saturating_sub(read_ns);
-        // One that has not waited is timed as a part of its turn, if at all.
-        if ns > 0 && ns >= self.slow.from_ns.min(NOTED_NS_MIN) {
+        let waited_ns = self.turn.began_ns.saturating_sub(read_ns);
+        let ns = waited_ns + self.turn.known_ns;
+        // One that has not waited is timed as a part of its turn where each is.
+        let is_timed = waited_ns == 0 && self.slow.is_exact;
+        if !is_timed && ns >= self.slow.from_ns.min(NOTED_NS_MIN) {
             self.note(conn, reply, words, ns);
         }
     }
