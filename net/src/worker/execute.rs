@@ -89,7 +89,7 @@ impl WorkerState {
         let changes = self.changes_before(|| parts.iter().filter_map(Part::wished));
         let output_bytes_max = self.output_bytes_max();
         self.sample(parts, prepared);
-        self.write_as(self.number, id);
+        self.write_as((self.number, id), || None);
         let mut answered = 0;
         let mut nothing_waits = self.nothing_waits(&conn);
         for (part, prepared) in parts.iter().zip(prepared) {
@@ -287,7 +287,7 @@ impl WorkerState {
             self.ask_later(conn);
             return false;
         }
-        self.write_as(self.number, conn.id);
+        self.write_as((self.number, conn.id), || conn.queue.next_place());
         if conn.tracking.is_some() && !is_told_with_others(conn, part) {
             self.tell_news(Some(conn));
         }

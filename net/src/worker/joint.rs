@@ -21,6 +21,7 @@ mod steps;
 pub(super) use share::Share;
 
 use super::owned::{OwnedAnswer, OwnedPart};
+use super::tracking::add_word;
 use crate::session::{Answer, Joint};
 use gather::Gathering;
 use std::collections::VecDeque;
@@ -45,6 +46,8 @@ pub(crate) struct JointRun {
     waits_since: Option<u32>,
     /// Its client was told that something has changed that it may have read for this command.
     is_told: bool,
+    /// Keys that its client is told of behind the answer, as it changes them, as [`words`].
+    changed: Vec<u8>,
     /// A key has a value that may have to have none.
     is_there: bool,
     /// A key has none that may have to have one.
@@ -112,7 +115,11 @@ impl JointRun {
     pub(super) fn bytes_held(&self) -> usize {
         let left: usize = self.left.iter().map(OwnedPart::bytes_held).sum();
         let gathered = self.gathering.as_ref().map_or(0, Gathering::bytes_held);
-        size_of::<JointRun>() + left + gathered + self.item.as_ref().map_or(0, |(_, value)| value.capacity())
+        size_of::<JointRun>()
+            + left
+            + gathered
+            + self.changed.capacity()
+            + self.item.as_ref().map_or(0, |(_, value)| value.capacity())
     }
 
     /// Whether the command changes nothing.
@@ -123,6 +130,11 @@ impl JointRun {
     /// The client is told of changes. The answer may be from before them.
     pub(super) fn note_told(&mut self) {
         self.is_told |= self.only_reads();
+    }
+
+    /// A key that its client keeps a copy of was changed by the command.
+    pub(super) fn note_own(&mut self, key: &[u8]) {
+        add_word(key, &mut self.changed);
     }
 
     /// Takes the answer to a part. What was lent for it is to be released.

@@ -99,6 +99,11 @@ impl Queue {
         self.first.wrapping_add(self.waiting.len() as u32)
     }
 
+    /// Where the answer to what is done now waits; `None`: nothing is before it.
+    pub(crate) fn next_place(&self) -> Option<u32> {
+        (!self.is_empty()).then(|| self.end())
+    }
+
     /// Bytes of the answers that wait, and of those that may come.
     pub(crate) fn content_bytes(&self) -> usize {
         self.kept_bytes + self.words_needed + self.room

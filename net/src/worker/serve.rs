@@ -113,8 +113,8 @@ impl WorkerState {
         if self.is_held(&command, || wish) || self.is_stopped_by_hold(lane, database, hash) {
             return None;
         }
-        let (shard, conn) = (self.mail.shard_of(lane), batch.asks[number].from.conn);
-        self.write_as(shard, conn);
+        let (shard, Address { conn, sequence }) = (self.mail.shard_of(lane), batch.asks[number].from);
+        self.write_as((shard, conn), || Some(sequence));
         self.track(Holder { shard, conn }, tracks, &command, hash);
         let (outcomes, stats) = ((&mut self.outcomes, &mut self.notices), &self.stats);
         let answer = match perform(&mut self.shard, outcomes, stats, &command, hash, once, self.now) {
@@ -153,7 +153,7 @@ impl WorkerState {
             (batch.bytes_of(number), batch.kind_of(number));
         let shard = self.mail.shard_of(lane);
         let (upload, holder) = ((shard, from.conn), Holder { shard, conn: from.conn });
-        self.write_as(shard, from.conn);
+        self.write_as((shard, from.conn), || Some(from.sequence));
         Some(match what {
             What::Keyed(op) => {
                 self.stats.request(CommandClass::of(&op), OutcomeClass::Refused);

@@ -7,6 +7,7 @@ use crate::session::{IfThere, Joint, Jointly, Part, Push, ReplyKind, Work};
 use crate::worker::connection::Connection;
 use crate::worker::owned::{OwnedAnswer, OwnedPart};
 use crate::worker::state::WorkerState;
+use crate::worker::tracking::add_word;
 use std::collections::VecDeque;
 use torc_engine::command::{Body, Command, Delete, Expiry, Op, Read, Write, WriteMode};
 use torc_engine::words;
@@ -74,13 +75,19 @@ impl WorkerState {
             _ => OutcomeClass::Refused,
         };
         self.stats.request(CommandClass::Transaction, outcome);
-        let JointRun { mut gathering, found, is_told, .. } = *run;
+        let JointRun { mut gathering, found, is_told, changed, .. } = *run;
         gathering.iter_mut().for_each(|gathering| _ = self.share.charge(gathering));
         gathering.into_iter().flat_map(Gathering::into_lent).for_each(|lent| self.release(lent));
         self.finish(conn, part, &[], read_ns, answer.answer(&found, None));
         if is_told && let Work::Joint { words, .. } = part.work {
             // A copy from before the change is forgotten, whatever the client has made of the answer.
             self.push_to(conn, Push::keys(words, false));
+        }
+        for key in words::each(&changed) {
+            let mut bytes = self.pool.take();
+            add_word(key, &mut bytes);
+            self.push_to(conn, Push::keys(&bytes, false));
+            self.pool.give(bytes);
         }
     }
 

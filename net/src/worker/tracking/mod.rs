@@ -11,7 +11,7 @@
 //! its own shard from the other's memory.
 //!
 //! A push about a key stands before the answers that the client waits for, and again [behind those](waiting) that may be its value as it was;
-//! a push that all may have changed behind each of them.
+//! a push that all may have changed behind each of them. What the client itself changes is told behind the answer to that, as in Redis.
 //!
 //! Nothing is forgotten that was not told: see [`table`]. When more is to be told than there is room for, the client is told that all may
 //! have changed. A client that does not take what it is told is closed ([`push.rs`](super::push)).
@@ -104,6 +104,22 @@ impl Trackers {
 pub(super) fn add_word(word: &[u8], list: &mut Vec<u8>) {
     words::begin(word.len() as u32, list);
     list.extend_from_slice(word);
+}
+
+/// Who makes changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Writer {
+    holder: Holder,
+    /// The place in its queue where a change is answered; `None`: it is answered at once.
+    place: Option<u32>,
+}
+
+/// Who has changed a key that a client is told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    Others,
+    /// The client itself, by what is answered at this place of its queue.
+    Itself(Option<u32>),
 }
 
 /// Whether a read that another shard is asked for is put into its table.

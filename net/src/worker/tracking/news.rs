@@ -1,5 +1,6 @@
 //! What shards tell each other of keys that clients keep copies of, in bytes.
 
+use super::By;
 use crate::transport::ConnId;
 use crate::worker::holds::Holder;
 use torc_engine::words;
@@ -8,7 +9,7 @@ use torc_engine::words;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum News<'n> {
     /// A key that the client has read.
-    Changed { to: ConnId, key: &'n [u8] },
+    Changed { to: ConnId, by: By, key: &'n [u8] },
     /// A key, for those who are told by prefixes; who has changed it, if that was a client.
     Broadcast { by: Option<Holder>, key: &'n [u8] },
     /// What `from` would have been told, for the client in its place: keys as words; none: all.
@@ -22,6 +23,8 @@ const BROADCAST: u8 = 1;
 const BROADCAST_BY: u8 = 2;
 const REDIRECTED: u8 = 3;
 const BROKEN: u8 = 4;
+const CHANGED_BY_IT: u8 = 5;
+const CHANGED_AT: u8 = 6;
 
 /// Bytes of a connection, and of one with its shard.
 const CONN_BYTES: usize = 8;
@@ -35,7 +38,11 @@ impl<'n> News<'n> {
             parts.iter().for_each(|part| news.extend_from_slice(part));
         };
         match self {
-            News::Changed { to, key } => add(CHANGED, &[&conn_bytes(to), key]),
+            News::Changed { to, by: By::Others, key } => add(CHANGED, &[&conn_bytes(to), key]),
+            News::Changed { to, by: By::Itself(None), key } => add(CHANGED_BY_IT, &[&conn_bytes(to), key]),
+            News::Changed { to, by: By::Itself(Some(place)), key } => {
+                add(CHANGED_AT, &[&conn_bytes(to), &place.to_le_bytes(), key]);
+            }
             News::Broadcast { by: None, key } => add(BROADCAST, &[key]),
             News::Broadcast { by: Some(by), key } => add(BROADCAST_BY, &[&holder_bytes(by), key]),
             News::Redirected { to, from, keys } => {
@@ -54,7 +61,16 @@ impl<'n> News<'n> {
         Some(match kind {
             CHANGED => {
                 let (to, key) = conn(rest)?;
-                News::Changed { to, key }
+                News::Changed { to, by: By::Others, key }
+            }
+            CHANGED_BY_IT => {
+                let (to, key) = conn(rest)?;
+                News::Changed { to, by: By::Itself(None), key }
+            }
+            CHANGED_AT => {
+                let (to, rest) = conn(rest)?;
+                let (place, key) = rest.split_first_chunk()?;
+                News::Changed { to, by: By::Itself(Some(u32::from_le_bytes(*place))), key }
             }
             BROADCAST => News::Broadcast { by: None, key: rest },
             BROADCAST_BY => {
@@ -104,7 +120,9 @@ mod tests {
         let to = ConnId { index: 7, generation: u32::MAX };
         let from = Holder { shard: 300, conn: ConnId { index: u32::MAX, generation: 1 } };
         let all = [
-            News::Changed { to, key: b"k" },
+            News::Changed { to, by: By::Others, key: b"k" },
+            News::Changed { to, by: By::Itself(None), key: b"k" },
+            News::Changed { to, by: By::Itself(Some(u32::MAX)), key: b"" },
             News::Broadcast { by: None, key: b"" },
             News::Broadcast { by: Some(from), key: b"key" },
             News::Redirected { to, from, keys: b"" },

@@ -1,7 +1,7 @@
 //! The table at the shard that owns the keys: who is in it, and when it is there.
 
 use super::table::{Table, Tracker};
-use super::{LEAVING_PLACES, TABLE_SHARE, Tracks};
+use super::{LEAVING_PLACES, TABLE_SHARE, Tracks, Writer};
 use crate::transport::ConnId;
 use crate::worker::connection::Connection;
 use crate::worker::holds::Holder;
@@ -47,14 +47,18 @@ impl WorkerState {
         }
     }
 
-    /// The changes that follow are made by this client.
+    /// The changes that follow are made by this client, and answered at this place of its queue; `None`: at once.
     #[inline]
-    pub(in crate::worker) fn write_as(&mut self, shard: u16, conn: ConnId) {
+    pub(in crate::worker) fn write_as(
+        &mut self,
+        (shard, conn): (u16, ConnId),
+        place: impl FnOnce() -> Option<u32>,
+    ) {
         self.notices.watched.of_client(shard, conn);
         if self.trackers.has_table
             && let Some(table) = self.shard.listener_mut::<Table>()
         {
-            table.writer = Some(Holder { shard, conn });
+            table.writer = Some(Writer { holder: Holder { shard, conn }, place: place() });
         }
     }
 

@@ -4,6 +4,7 @@
 //! time its clients are told, and it is gone. So what is forgotten was told before.
 
 use super::news::News;
+use super::{By, Writer};
 use crate::worker::holds::Holder;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
@@ -66,7 +67,7 @@ pub(crate) struct Table {
     gone: HashSet<Holder>,
     gone_left: usize,
     /// Who makes the change that is told next.
-    pub(super) writer: Option<Holder>,
+    pub(super) writer: Option<Writer>,
     /// Shards whose clients are told by prefixes.
     pub(super) broadcasts: Vec<u16>,
     /// By shard.
@@ -139,10 +140,13 @@ impl Table {
     fn tell(&mut self, hash: u64) {
         let Some(item) = self.take_out(hash) else { return };
         for tracker in item.trackers {
-            if tracker.no_loop && self.writer == Some(tracker.holder) {
-                continue;
-            }
-            self.add_news(tracker.holder.shard, News::Changed { to: tracker.holder.conn, key: &item.key });
+            let by = match self.writer.filter(|writer| writer.holder == tracker.holder) {
+                Some(_) if tracker.no_loop => continue,
+                Some(writer) => By::Itself(writer.place),
+                None => By::Others,
+            };
+            let Holder { shard, conn: to } = tracker.holder;
+            self.add_news(shard, News::Changed { to, by, key: &item.key });
         }
     }
 
@@ -250,7 +254,7 @@ impl Listener for Table {
         }
         // Of what was not in DRAM nobody knows the key.
         if !self.broadcasts.is_empty() && change.item.is_some() {
-            let by = if by_itself { None } else { writer };
+            let by = if by_itself { None } else { writer.map(|writer| writer.holder) };
             for shard in self.broadcasts.clone() {
                 change.key.with_copy(|key| self.add_news(shard, News::Broadcast { by, key }));
             }
@@ -272,7 +276,7 @@ mod tests {
     fn told(table: &mut Table) -> Vec<(u32, String)> {
         let outs = table.take_news().unwrap_or_default();
         let of = |news: News<'_>| match news {
-            News::Changed { to, key } => (to.index, String::from_utf8_lossy(key).into_owned()),
+            News::Changed { to, key, .. } => (to.index, String::from_utf8_lossy(key).into_owned()),
             other => panic!("{other:?}"),
         };
         outs.iter().flat_map(|out| News::each(&out.news).map(of).collect::<Vec<_>>()).collect()
@@ -286,7 +290,7 @@ mod tests {
         }
         table.add(tracker(1), 8, b"other", None);
         assert_eq!(table.figures(), (2, 4));
-        table.writer = Some(tracker(9).holder);
+        table.writer = Some(Writer { holder: tracker(9).holder, place: None });
         table.tell(7);
         table.tell(7);
         assert_eq!(told(&mut table), [(1, "k".into()), (2, "k".into())]);

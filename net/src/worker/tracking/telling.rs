@@ -1,9 +1,9 @@
 //! How news come to clients: from this shard's table and from other shards to those who are told.
 
-use super::add_word;
 use super::news::News;
 use super::table::Table;
 use super::waiting::Behind;
+use super::{By, add_word};
 use crate::session::Push;
 use crate::transport::ConnId;
 use crate::worker::connection::Connection;
@@ -65,11 +65,17 @@ impl WorkerState {
         let mut broadcast: Vec<(Option<Holder>, &[u8])> = Vec::new();
         for news in News::each(news) {
             match news {
-                News::Changed { to, key } => {
-                    let mut keys = self.pool.take();
-                    add_word(key, &mut keys);
-                    self.tell(to, &keys, current.as_deref_mut(), false);
-                    self.pool.give(keys);
+                News::Changed { to, by, key } => {
+                    let is_noted = match by {
+                        By::Others => false,
+                        By::Itself(place) => self.note_own(to, place, key, current.as_deref_mut()),
+                    };
+                    if !is_noted {
+                        let mut keys = self.pool.take();
+                        add_word(key, &mut keys);
+                        self.tell(to, &keys, current.as_deref_mut(), false);
+                        self.pool.give(keys);
+                    }
                 }
                 News::Broadcast { by, key } => broadcast.push((by, key)),
                 News::Redirected { to, from, keys } => {
@@ -163,6 +169,34 @@ impl WorkerState {
             Some(Holder { shard, conn }) => self.add_news(shard, News::Redirected { to: conn, from, keys }),
             None => {}
         }
+    }
+
+    /// What a client has changed itself is told behind the answer to that, if that is not sent yet. False: it is to be told now.
+    fn note_own(
+        &mut self,
+        id: ConnId,
+        place: Option<u32>,
+        key: &[u8],
+        current: Option<&mut Connection>,
+    ) -> bool {
+        let mut is_noted = false;
+        self.with(id, current, |state, conn| {
+            let Some(tracking) = conn.tracking.as_mut().filter(|tracking| tracking.target.is_none()) else {
+                return;
+            };
+            is_noted = match &mut conn.joint {
+                Some(run) => {
+                    run.note_own(key);
+                    true
+                }
+                None => place.is_some_and(|place| tracking.waiting.note_at(place, key)),
+            };
+            if is_noted {
+                state.stats.invalidations.add(1);
+                state.budget.charge(conn);
+            }
+        });
+        is_noted
     }
 
     /// Tells a client before all answers that it waits for, and once more behind those that may be as it was before.

@@ -36,6 +36,19 @@ struct Command {
     before: Option<u64>,
     /// Keys, as [`words`].
     told: Vec<u8>,
+    /// Its key, if it has changed it.
+    changed: Option<Box<[u8]>>,
+}
+
+impl Command {
+    /// The keys to be told behind it.
+    fn into_told(self) -> Vec<u8> {
+        let Command { mut told, changed, .. } = self;
+        if let Some(key) = changed.filter(|key| words::each(&told).all(|told| *told != **key)) {
+            super::add_word(&key, &mut told);
+        }
+        told
+    }
 }
 
 /// What is to be told behind an answer.
@@ -51,7 +64,7 @@ impl Waiting {
     /// A command has got the next place.
     pub(in crate::worker) fn begin(&mut self, sequence: u32, hash: u64) {
         let before = self.last_of.insert(hash, self.ended + self.commands.len() as u64);
-        self.commands.push_back(Command { sequence, hash, before, told: Vec::new() });
+        self.commands.push_back(Command { sequence, hash, before, told: Vec::new(), changed: None });
     }
 
     /// The key with this hash has changed. Returns how many commands were looked at.
@@ -73,6 +86,19 @@ impl Waiting {
         looks
     }
 
+    /// The command at a place has changed its key. False: it is answered, or is none about one key.
+    pub(super) fn note_at(&mut self, sequence: u32, key: &[u8]) -> bool {
+        let Some(first) = self.commands.front().map(|command| command.sequence) else { return false };
+        let behind_first = |command: &Command| command.sequence.wrapping_sub(first);
+        let found = self.commands.binary_search_by_key(&sequence.wrapping_sub(first), behind_first);
+        let Some(command) = found.ok().and_then(|at| self.commands.get_mut(at)) else { return false };
+        if command.changed.is_none() {
+            self.bytes += key.len();
+            command.changed = Some(key.into());
+        }
+        true
+    }
+
     /// Every key may have changed.
     pub(super) fn note_all(&mut self) {
         self.all_before = self.ended + self.commands.len() as u64;
@@ -86,15 +112,16 @@ impl Waiting {
         while self.commands.front().is_some_and(is_past)
             && let Some(command) = self.commands.pop_front()
         {
-            self.bytes -= command.told.len();
+            self.bytes -= command.told.len() + command.changed.as_ref().map_or(0, |key| key.len());
             if let Entry::Occupied(last) = self.last_of.entry(command.hash)
                 && *last.get() == self.ended
             {
                 last.remove();
             }
             self.ended += 1;
-            behind = match command.told {
-                _ if command.sequence != sequence => Behind::Nothing,
+            let is_before = command.sequence != sequence;
+            behind = match command.into_told() {
+                _ if is_before => Behind::Nothing,
                 _ if self.ended <= self.all_before => Behind::All,
                 told if told.is_empty() => Behind::Nothing,
                 told => Behind::Keys(told),
