@@ -95,8 +95,8 @@ impl Fetched {
         self.bytes + self.told.bytes_held()
     }
 
-    /// Whether a read is put into the tables of [tracking](super::tracking).
-    pub(super) fn is_tracked(&self) -> bool {
+    /// Whether the script has ended. What is read then is put into the tables of [tracking](super::tracking).
+    pub(super) fn has_ended(&self) -> bool {
         self.has_ended
     }
 
