@@ -39,6 +39,11 @@ use torc_engine::command::{Outcome, Value};
 use torc_engine::segments::Lent;
 use torc_lua::Digest;
 
+/// A script's name (its text or digest) among the words of [`Work::Script`](crate::session::Work::Script).
+pub(super) fn name_of(words: &[u8]) -> &[u8] {
+    torc_engine::words::each(words).next().unwrap_or_default()
+}
+
 /// A script under way.
 #[derive(Debug)]
 pub(crate) struct ScriptRun {
