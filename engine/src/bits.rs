@@ -4,7 +4,9 @@
 //!
 //! ```text
 //! step:    | kind u8 | overflow u8 | bits u8, 0x80: signed | offset u64 | number i64 |     19 bytes
-//! result:  | 1, or 0: it would overflow | number i64 |                                       9 bytes
+//! result:  | u8, 1: there is one, 2: something else is written | number i64 |                9 bytes
+//!
+//! A step has no result that fails as its number would overflow.
 //! ```
 
 use std::ops::Range;
@@ -53,6 +55,8 @@ pub(crate) const RESULT_BYTES: usize = 9;
 /// An integer of 64 bits lies in so many bytes at most.
 const INTEGER_BYTES_MAX: usize = 9;
 const SIGNED: u8 = 0x80;
+const THERE: u8 = 1;
+const CHANGES: u8 = 2;
 
 impl Step {
     /// Appends it to others.
@@ -168,9 +172,9 @@ pub fn steps(packed: &[u8]) -> impl Iterator<Item = Step> + Clone + '_ {
     packed.as_chunks::<STEP_BYTES>().0.iter().map(Step::unpack)
 }
 
-/// Appends a result to others.
-pub(crate) fn push_result(result: Option<i64>, to: &mut Vec<u8>) {
-    to.push(u8::from(result.is_some()));
+/// Appends a result to others. `changes`: the step has written something else than what was there.
+pub(crate) fn push_result(result: Option<i64>, changes: bool, to: &mut Vec<u8>) {
+    to.push(if result.is_some() { THERE } else { 0 } | if changes { CHANGES } else { 0 });
     to.extend_from_slice(&result.unwrap_or_default().to_le_bytes());
 }
 
@@ -180,7 +184,12 @@ pub fn results(packed: &[u8]) -> impl ExactSizeIterator<Item = Option<i64>> + '_
         .as_chunks::<RESULT_BYTES>()
         .0
         .iter()
-        .map(|[there, number @ ..]| (*there != 0).then(|| i64::from_le_bytes(*number)))
+        .map(|[there, number @ ..]| (there & THERE != 0).then(|| i64::from_le_bytes(*number)))
+}
+
+/// Whether some step has written something else than what was there.
+pub fn changes(results: &[u8]) -> bool {
+    results.chunks(RESULT_BYTES).any(|result| result[0] & CHANGES != 0)
 }
 
 #[cfg(test)]
@@ -203,8 +212,10 @@ mod tests {
         assert!(steps(&packed).eq(all));
         assert_eq!(steps(&packed[..packed.len() - 1]).count(), 2);
         let mut packed = Vec::new();
-        [Some(i64::MIN), None, Some(7)].into_iter().for_each(|result| push_result(result, &mut packed));
-        assert!(results(&packed).eq([Some(i64::MIN), None, Some(7)]));
+        [Some(i64::MIN), None].into_iter().for_each(|result| push_result(result, false, &mut packed));
+        assert!(!changes(&packed));
+        push_result(Some(7), true, &mut packed);
+        assert!(results(&packed).eq([Some(i64::MIN), None, Some(7)]) && changes(&packed));
     }
 
     /// Against bits one by one, at every place and of every length.

@@ -67,17 +67,9 @@ pub enum Bits<'a> {
     Count { range: Option<BitRange> },
     /// The first bit that is so (BITPOS). Behind a value without an `end` there are zeros.
     Find { bit: bool, start: i64, end: Option<i64>, by_bits: bool },
-    /// Integers in a value (GETBIT, SETBIT, BITFIELD): [`Step`](crate::bits::Step)s, packed.
-    Fields { steps: &'a [u8], writes: Writes },
-}
-
-/// Whether fields of bits are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Writes {
-    Never,
-    /// Bits that are as they should be are left alone (SETBIT).
-    IfOther,
-    Always,
+    /// Integers in a value (GETBIT, SETBIT, BITFIELD): [`Step`](crate::bits::Step)s, packed. `writes`: some of them may write; a value that
+    /// is as it should be is left alone.
+    Fields { steps: &'a [u8], writes: bool },
 }
 
 /// First and last of some bytes or bits.
@@ -192,7 +184,7 @@ impl Op<'_> {
     pub fn changes(&self) -> bool {
         match self {
             Op::Read(read) => read.changes(),
-            Op::Bits(Bits::Fields { writes, .. }) => *writes != Writes::Never,
+            Op::Bits(Bits::Fields { writes, .. }) => *writes,
             Op::Bits(_) => false,
             _ => true,
         }

@@ -64,7 +64,7 @@ pub(crate) struct Shared {
     pub(crate) resident_bytes: AtomicU64,
     pub(crate) value_bytes_max: u64,
     /// Figures as they were when a client reset them; only `stats` takes the lock.
-    pub(crate) baseline: Mutex<Vec<(&'static str, u64)>>,
+    pub(crate) baseline: Mutex<Vec<Reset>>,
     /// What commands had taken when that was last reset.
     pub(crate) times_before: Mutex<Vec<CommandTimes>>,
     pub(crate) errors_before: Mutex<Vec<(String, u64)>>,
@@ -222,19 +222,31 @@ impl Shared {
         Figures { shared: self, shards: 0..self.worker_stats.len() }
     }
 
-    /// As [`Shared::figure`], counted from the last [`Shared::reset`] of that name.
-    pub(crate) fn figure_since_reset(&self, name: &str) -> u64 {
-        let baseline = self.baseline();
-        let before = baseline.iter().find(|(reset, _)| *reset == name).map_or(0, |(_, value)| *value);
-        self.figure(name).saturating_sub(before)
+    /// As [`Shared::figure`], or [`Shared::own_figure`] of one shard, counted from the last [`Shared::reset`] of that name.
+    pub(crate) fn figure_since_reset(&self, shard: Option<u16>, name: &str) -> u64 {
+        let before = {
+            let baseline = self.baseline();
+            let reset = baseline.iter().find(|reset| reset.shard == shard && reset.name == name);
+            reset.map_or(0, |reset| reset.value)
+        };
+        self.figure_of(shard, name).saturating_sub(before)
     }
 
-    /// Lets [`Shared::figure_since_reset`] count these figures from 0 again. The counters themselves run on.
+    /// Lets [`Shared::figure_since_reset`] count these figures from 0 again, of all shards together and of each. The counters themselves
+    /// run on.
     pub(crate) fn reset(&self, names: &[&'static str]) {
-        let now: Vec<(&'static str, u64)> = names.iter().map(|name| (*name, self.figure(name))).collect();
+        let shards = (0..self.worker_stats.len() as u16).map(Some).chain([None]);
+        let now = shards.flat_map(|shard| {
+            names.iter().map(move |name| Reset { shard, name, value: self.figure_of(shard, name) })
+        });
+        let now: Vec<Reset> = now.collect();
         let mut baseline = self.baseline();
-        baseline.retain(|(name, _)| !names.contains(name));
+        baseline.retain(|reset| !names.contains(&reset.name));
         baseline.extend(now);
+    }
+
+    fn figure_of(&self, shard: Option<u16>, name: &str) -> u64 {
+        shard.map_or_else(|| self.figure(name), |shard| self.own_figure(shard, name))
     }
 
     /// The least and the most that clients may set the memory to, bytes: what the index has grown to is not given back.
@@ -250,10 +262,18 @@ impl Shared {
         self.tunables.set_memory(bytes, less);
     }
 
-    fn baseline(&self) -> MutexGuard<'_, Vec<(&'static str, u64)>> {
+    fn baseline(&self) -> MutexGuard<'_, Vec<Reset>> {
         // Nobody panics while holding the lock, and a list of numbers is whole at every moment.
         self.baseline.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a figure was when it was reset, of one shard or of all together.
+#[derive(Debug)]
+pub(crate) struct Reset {
+    shard: Option<u16>,
+    name: &'static str,
+    value: u64,
 }
 
 /// The figures of some shards, added up.
@@ -399,11 +419,22 @@ mod tests {
         shared.reset(&["connections_total"]);
         shared.worker_stats[0].accepted.add(2);
         assert_eq!(
-            (shared.figure_since_reset("connections_total"), shared.figure("connections_total")),
+            (shared.figure_since_reset(None, "connections_total"), shared.figure("connections_total")),
             (2, 7)
         );
-        assert_eq!(shared.figure_since_reset("turns"), 7);
+        assert_eq!(shared.figure_since_reset(None, "turns"), 7);
         shared.reset(&["connections_total"]);
-        assert_eq!(shared.figure_since_reset("connections_total"), 0);
+        assert_eq!(shared.figure_since_reset(None, "connections_total"), 0);
+    }
+
+    #[test]
+    fn a_reset_is_for_each_shard_too() {
+        let shared = shared(2);
+        shared.worker_stats[0].accepted.add(5);
+        shared.worker_stats[1].accepted.add(9);
+        shared.reset(&["connections_total"]);
+        shared.worker_stats[1].accepted.add(2);
+        let since = |shard| shared.figure_since_reset(shard, "connections_total");
+        assert_eq!([since(Some(0)), since(Some(1)), since(None)], [0, 2, 2]);
     }
 }

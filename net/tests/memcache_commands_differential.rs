@@ -48,7 +48,7 @@ impl Random {
 fn command(random: &mut Random, key: &str) -> String {
     let value = random.of(&["500", "12x", "", "700"]);
     let bytes = value.len();
-    let exptime = random.of(&["0", "100", "500", "1000", "-1"]);
+    let exptime = random.of(&["0", "100", "500", "1000", "-1", "4294967295", "2147483648", "4294967296"]);
     match random.below(26) {
         0..6 => format!("mg {key}{}\r\n", get_flags(random, key)),
         6..9 => format!("ms {key} {bytes}{}\r\n{value}\r\n", set_flags(random)),

@@ -157,3 +157,28 @@ fn changes_of_keys_are_told_as_by_redis() {
         end(server);
     }
 }
+
+/// Whichever shard its client speaks to: items of about as long a time to live share segments, and these would stay for long.
+#[test]
+fn a_key_that_has_expired_is_told_of_when_it_is_asked_for() {
+    for config in kinds() {
+        let kind = format!("{}, {} shards", config.transport, config.shards);
+        let event_classes = EventClasses::parse("Ex").expect("letters");
+        let server = start(ServerConfig { event_classes, ..config });
+        let (mut client, mut listener) = (connect(address(&server)), connect(address(&server)));
+        listener.write_all(&request(&["PSUBSCRIBE", "*expired"])).expect("an open connection");
+        heard(&mut listener, 0);
+        let begun = Instant::now();
+        (0..200).for_each(|number| ask(&mut client, &format!("SET stays{number} v PX 14000")));
+        (0..20).for_each(|number| ask(&mut client, &format!("SET brief{number} v PX 50")));
+        std::thread::sleep(Duration::from_millis(100));
+        (0..20).for_each(|number| ask(&mut client, &format!("GET brief{number}")));
+        let mut seen = Vec::new();
+        while seen.len() < 20 {
+            assert!(begun.elapsed() < Duration::from_secs(9), "{kind}: {seen:?}");
+            seen.extend(heard(&mut listener, 1));
+        }
+        assert!(seen.iter().all(|frame| frame.contains("brief")), "{kind}: {seen:?}");
+        end(server);
+    }
+}

@@ -145,3 +145,18 @@ fn the_common_port_is_one_node_whichever_shard_accepts() {
         (0..32).for_each(|_| assert_eq!(identity(address(server)), first));
     });
 }
+
+#[test]
+fn figures_of_a_shard_are_counted_anew_from_a_reset() {
+    on_each(|server| {
+        let mut node = connect(server.shard_addresses()[0]);
+        let mut common = connect(address(server));
+        (0..50).for_each(|_| assert_eq!(ask(&mut node, &["PING"]), "+PONG\r\n"));
+        let commands = |client: &mut TcpStream| {
+            field(&ask(client, &["INFO", "stats"]), "total_commands_processed").parse::<u64>().unwrap()
+        };
+        assert!(commands(&mut node) >= 50 && commands(&mut common) >= 50);
+        assert_eq!(ask(&mut node, &["CONFIG", "RESETSTAT"]), "+OK\r\n");
+        assert!(commands(&mut node) < 10 && commands(&mut common) < 10);
+    });
+}

@@ -92,6 +92,32 @@ fn requests_above_the_threshold_are_kept() {
     });
 }
 
+/// Redis logs the commands of a transaction when they are done, not when they are queued.
+#[test]
+fn a_transaction_is_told_of_once_and_a_script_by_its_text() {
+    on_each(|server| {
+        let mut client = enter(server);
+        exchange(&mut client, b"CONFIG SET slowlog-log-slower-than 0\r\n", b"+OK\r\n");
+        for round in 0..8 {
+            ask(&mut client, &["SLOWLOG", "RESET"]);
+            let key = format!("key:{round}");
+            for words in [&["MULTI"][..], &["SET", &key, "1"], &["GET", &key], &["EXEC"]] {
+                ask(&mut client, words);
+            }
+            let kept = logged(&mut client);
+            let times = |name: &str| kept.iter().filter(|entry| *entry == name).count();
+            assert_eq!((times("multi"), times("queued"), times("exec")), (1, 0, 1), "{kept:?}");
+            ask(&mut client, &["SLOWLOG", "RESET"]);
+            let texts = ["return 1", "return redis.call('get', KEYS[1])"];
+            ask(&mut client, &["EVAL", texts[0], "0"]);
+            ask(&mut client, &["EVAL", texts[1], "1", &key]);
+            let mut kept = logged(&mut client);
+            kept.retain(|entry| entry.starts_with("eval"));
+            assert_eq!(kept, [format!("eval {}", texts[1]), format!("eval {}", texts[0])]);
+        }
+    });
+}
+
 /// Of what waits, the time that it waited counts.
 #[test]
 fn a_request_that_waited_is_slow_though_little_was_done() {
@@ -125,6 +151,31 @@ fn a_request_that_waited_is_slow_though_little_was_done() {
             b"-ERR No samples available for event 'command'\r\n",
         );
         std::thread::sleep(Duration::from_millis(1));
+    });
+}
+
+/// The time of the turn that answers counts, too, where a script with keys of several shards has taken it.
+#[test]
+fn a_script_whose_keys_are_held_is_slow_by_what_it_takes() {
+    let text = "local n = 0 for i = 1, 1000000 do n = n + i end return redis.call('mget', unpack(KEYS))";
+    on_each(|server| {
+        if server.stats().len() < 2 {
+            return;
+        }
+        let mut client = enter(server);
+        exchange(&mut client, b"CONFIG SET slowlog-log-slower-than 2000\r\n", b"+OK\r\n");
+        for round in 0..4 {
+            let keys: Vec<String> = (0..8).map(|number| format!("key:{round}:{number}")).collect();
+            let mut eval = vec!["EVAL", text, "8"];
+            eval.extend(keys.iter().map(String::as_str));
+            ask(&mut client, &["SLOWLOG", "RESET"]);
+            for words in [&eval[..], &["MULTI"], &eval, &["EXEC"]] {
+                ask(&mut client, words);
+            }
+            let kept = logged(&mut client);
+            let times = |name: &str| kept.iter().filter(|entry| entry.starts_with(name)).count();
+            assert_eq!((times("eval"), times("exec")), (2, 1), "{kept:?}");
+        }
     });
 }
 

@@ -4,6 +4,7 @@ mod servers;
 
 use servers::*;
 use std::io::Write;
+use std::time::{Duration, Instant};
 use torc_net::server::Server;
 
 fn on_each(scenario: impl Fn(&Server)) {
@@ -89,5 +90,36 @@ fn a_flush_of_the_client_itself_is_told_before_what_saw_it() {
                 assert_eq!(misses, keys.len(), "{flush}: {text}");
             }
         }
+    });
+}
+
+/// Whichever shard its client speaks to: items of about as long a time to live share segments, and these would stay for long.
+#[test]
+fn a_key_that_has_expired_is_told_of_by_its_prefix_when_it_is_asked_for() {
+    on_each(|server| {
+        let (mut client, mut listener) = (connect(address(server)), connect(address(server)));
+        exchange(&mut listener, b"HELLO 3\r\n", b"%7\r\n");
+        let mut heard = Vec::new();
+        while !heard.ends_with(b"modules\r\n*0\r\n") {
+            read_more(&mut listener, &mut heard);
+        }
+        exchange(&mut listener, b"CLIENT TRACKING ON BCAST PREFIX brief\r\n", b"+OK\r\n");
+        let begun = Instant::now();
+        for number in 0..200 {
+            exchange(&mut client, format!("SET stays{number} v PX 14000\r\n").as_bytes(), b"+OK\r\n");
+        }
+        for number in 0..20 {
+            exchange(&mut client, format!("SET brief{number} v PX 50\r\n").as_bytes(), b"+OK\r\n");
+        }
+        std::thread::sleep(Duration::from_millis(100));
+        for number in 0..20 {
+            exchange(&mut client, format!("GET brief{number}\r\n").as_bytes(), b"$-1\r\n");
+        }
+        heard.clear();
+        // Each when it was set, and when it was over.
+        while String::from_utf8_lossy(&heard).matches("brief").count() < 40 {
+            read_more(&mut listener, &mut heard);
+        }
+        assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
     });
 }

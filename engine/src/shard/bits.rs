@@ -5,9 +5,9 @@
 //! nobody else is served meanwhile.
 
 use super::{Key, Shard};
-use crate::bits::{BYTES_MAX, Step, push_result, steps};
+use crate::bits::{BYTES_MAX, Step, changes, push_result, steps};
 use crate::bytes::Bytes;
-use crate::command::{BitRange, Bits, Body, Millis, Outcome, Refusal, Value, Writes};
+use crate::command::{BitRange, Bits, Body, Millis, Outcome, Refusal, Value};
 use crate::index::{Place, Slot};
 use std::ops::Range;
 
@@ -44,20 +44,20 @@ impl Shard {
         &mut self,
         key: Key<'_>,
         packed: &[u8],
-        writes: Writes,
+        writes: bool,
         found: Option<(Place, Slot)>,
         now: Millis,
     ) -> Outcome<'_> {
         match (found, writes) {
-            (Some((place, slot)), Writes::Never) => self.count_hit(place, slot),
-            (None, Writes::Never) => self.stats.misses.add(1),
+            (Some((place, slot)), false) => self.count_hit(place, slot),
+            (None, false) => self.stats.misses.add(1),
             // A change counts as neither.
-            (Some((place, slot)), _) => {
+            (Some((place, slot)), true) => {
                 self.count_access(place, slot, self.segments.item(slot.location()).state());
             }
-            (None, _) => {}
+            (None, true) => {}
         }
-        let written = if writes == Writes::Never { None } else { written(packed) };
+        let written = if writes { written(packed) } else { None };
         let span = written.unwrap_or_default();
         if let Err(refusal) = self.check(key, span.end) {
             return Outcome::Refused(refusal);
@@ -70,17 +70,16 @@ impl Shard {
             .unwrap_or_else(|| Value::Inline(Bytes::default()));
         let (mut window, len) = (vec![0; (span.end - span.start) as usize], value.len());
         copy(&value, span.start, &mut window);
-        let before = if writes == Writes::IfOther { window.clone() } else { Vec::new() };
+        // Zeros are added, whatever comes of the steps.
+        let grows = !window.is_empty() && (found.is_none() || len < span.end);
         let mut results = Vec::with_capacity(packed.len() / 2);
-        let mut is_written = false;
         for step in steps(packed) {
-            let result = run(&step, &value, span.start, &mut window);
-            is_written |= step.writes() && result.is_some();
-            push_result(result, &mut results);
+            let (result, is_other) = run(&step, &value, span.start, &mut window);
+            let changes = step.writes() && result.is_some() && (is_other || grows);
+            push_result(result, changes, &mut results);
         }
         self.fields = results;
-        let stays = found.is_some() && len >= span.end && (!is_written || window == before);
-        if !window.is_empty() && !stays {
+        if grows || changes(&self.fields) {
             if let Err(refusal) = self.change_range(key, span.start, Body::Bytes(&window), now) {
                 return Outcome::Refused(refusal);
             }
@@ -103,8 +102,9 @@ fn written(packed: &[u8]) -> Option<Range<u64>> {
     ranges.reduce(|all, one| all.start.min(one.start)..all.end.max(one.end))
 }
 
-/// Does one step on a value of which the bytes from `start` on are in `window`.
-fn run(step: &Step, value: &Value<'_>, start: u64, window: &mut [u8]) -> Option<i64> {
+/// Does one step on a value of which the bytes from `start` on are in `window`. Says what comes of it, and whether it has written something
+/// else.
+fn run(step: &Step, value: &Value<'_>, start: u64, window: &mut [u8]) -> (Option<i64>, bool) {
     let bytes = step.bytes();
     let end = start + window.len() as u64;
     let mut integer = [0; 9];
@@ -115,10 +115,11 @@ fn run(step: &Step, value: &Value<'_>, start: u64, window: &mut [u8]) -> Option<
         let [to, from] = [bytes.start, start].map(|at| (both.start - at) as usize..(both.end - at) as usize);
         integer[to.clone()].copy_from_slice(&window[from.clone()]);
         let result = step.run(integer);
+        let is_other = window[from.clone()] != integer[to.clone()];
         window[from].copy_from_slice(&integer[to]);
-        return result;
+        return (result, is_other);
     }
-    step.run(integer)
+    (step.run(integer), false)
 }
 
 /// Copies the bytes of a value from `from` on to `to`, as far as there are any.

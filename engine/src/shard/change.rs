@@ -92,7 +92,8 @@ impl Shard {
             self.remove(place, slot, key.hash, Cause::Deleted, version);
             return Outcome::Touched { meta: Meta { version, ..touched(self.meta(at)) } };
         }
-        if new == old {
+        // The same time is a change, too: who watches the key is told.
+        if expire.expiry == Expiry::Keep || new.is_none() && old.is_none() {
             return Outcome::Touched { meta: touched(self.meta(at)) };
         }
         match self.rewrite_expiry(key, expire.expiry, now) {

@@ -312,7 +312,7 @@ impl Model {
             self.entries.remove(key);
             return Expected::Touched { entry, changed: true };
         }
-        let changed = new != old;
+        let changed = expiry != Expiry::Keep && (expiry, old) != (Expiry::Never, None);
         if changed {
             entry.token = Some(entry.token());
             entry.version = None;

@@ -103,8 +103,6 @@ pub(crate) enum Step {
         key: usize,
         offset: u64,
         action: Action,
-        /// Only if it becomes another one.
-        if_other: bool,
     },
     /// Any bytes, as a packed value of so many.
     Unpack {
@@ -160,7 +158,6 @@ fn step(bytes: &[u8; STEP_BYTES]) -> Step {
                 1 => Action::Add(i64::from(e)),
                 _ => Action::Set(i64::from(e)),
             },
-            if_other: f & 1 == 1,
         },
         0..=6 => Step::Read {
             key,

@@ -69,7 +69,9 @@ pub trait ServerView {
     fn own_figure(&self, name: &str) -> u64;
     /// As `figure`, counted from the last `reset_figures` that named it.
     fn figure_since_reset(&self, name: &str) -> u64;
-    /// Lets `figure_since_reset` count these figures from 0 again; all other readers see them run on.
+    /// As `figure_since_reset`, of this shard alone.
+    fn own_figure_since_reset(&self, name: &str) -> u64;
+    /// Lets these two count these figures from 0 again; all other readers see them run on.
     fn reset_figures(&self, names: &[&'static str]);
     /// A setting that can be changed while the server runs.
     fn changeable(&self, _: Changeable) -> i64 {

@@ -60,10 +60,20 @@ fn detect_text(input: &[u8]) -> Detected {
     {
         return detected;
     }
+    if DISCOVERY.starts_with(input) {
+        return Detected::Unclear;
+    }
+    // Redis has settings whose names begin so.
+    if matches!(input.strip_prefix(DISCOVERY), Some([b' ' | b'\r' | b'\n', ..])) {
+        return Detected::Protocol(Protocol::Memcache);
+    }
     // memcached knows no empty line.
     let is_redis = word.is_empty() && behind != b' ' || is_of_redis(word);
     Detected::Protocol(if is_redis { Protocol::Resp } else { Protocol::Memcache })
 }
+
+/// By this memcached's clients ask a cluster of Amazon's for its nodes. memcached does not know it, and clients go on without.
+const DISCOVERY: &[u8] = b"config get cluster";
 
 /// Longest request line that is looked at whole; memcached's lines are shorter.
 const HTTP_LINE_BYTES_MAX: usize = 4096;
@@ -104,7 +114,7 @@ mod tests {
 
     #[test]
     fn the_first_bytes_decide() {
-        let table: [(&[u8], Detected); 40] = [
+        let table: [(&[u8], Detected); 44] = [
             (b"*1\r\n", RESP),
             (b"*", RESP),
             (&[torc_proto::native::MAGIC], Detected::Protocol(Protocol::Native)),
@@ -123,6 +133,10 @@ mod tests {
             (b"verbosity 1\r\n", MEMCACHE),
             (b"pingpong\r\n", MEMCACHE),
             (b"config get *\r\n", RESP),
+            (b"config get cluster-enabled\r\n", RESP),
+            (b"CONFIG GET cluster\r\n", RESP),
+            (b"config get cluster", Detected::Unclear),
+            (b"config get cluster\r\n", MEMCACHE),
             (b"Set k v\r\n", RESP),
             (b"georadiusbymember_ro\n", RESP),
             (b"watch fetchers\r\n", MEMCACHE),

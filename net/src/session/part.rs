@@ -270,6 +270,7 @@ impl ReplyKind {
     pub fn words(&self, key: &[u8], echo: &[u8]) -> Option<Vec<Vec<u8>>> {
         let verb = match self {
             ReplyKind::Resp(reply) if reply.is_whole() => return Some(reply.request(echo)),
+            ReplyKind::Resp(reply) if reply.is_queued() => return None,
             ReplyKind::Resp(reply) => reply.verb(),
             ReplyKind::Memcache(reply) => reply.verb(),
             ReplyKind::Native(reply) => reply.verb(),

@@ -4,6 +4,7 @@ use super::connection::{Connection, Phase};
 use super::mail::{Answered, AnsweredWith, AskBytes, AskKind, Batch, What};
 use super::owned::{Kept, OwnedAnswer, OwnedPart, fill_command};
 use super::queue::Place;
+use super::script::name_of;
 use super::state::WorkerState;
 use crate::session::{Part, Work, lent_cost};
 use torc_engine::segments::LentChain;
@@ -181,7 +182,8 @@ impl WorkerState {
         value: &[u8],
         (answer, chain): (OwnedAnswer, Option<Box<LentChain>>),
     ) {
-        let keyed = (bytes.key, bytes.echo);
+        let key = if matches!(answer, OwnedAnswer::Script) { name_of(bytes.value) } else { bytes.key };
+        let keyed = (key, bytes.echo);
         let lent = chain.as_ref().map_or(0, |chain| lent_cost(chain.chain().len()));
         match conn.queue.answered(sequence, value.len().max(lent)) {
             Place::None => self.discard(chain),

@@ -39,6 +39,8 @@ impl Durations {
 pub(crate) struct TurnTimes {
     /// By the clock's nanoseconds.
     pub(super) began_ns: u64,
+    /// Of its time so far what is known, without a look at the clock: nanoseconds that scripts have run whose keys are held.
+    pub(super) known_ns: u64,
     /// Requests that this turn read and answered.
     pub(super) answered: u64,
     /// Requests of earlier turns that this one answered.

@@ -14,7 +14,7 @@ use super::tier::DURABILITY;
 use super::upload::UploadPlace;
 use super::view::context;
 use crate::metrics::{CloseReason, CommandClass, OutcomeClass};
-use crate::session::{Answer, Part, ReplyKind, Wish, Work};
+use crate::session::{Answer, Exec, Part, ReplyKind, Wish, Work};
 use crate::transport::ConnId;
 use torc_engine::command::{Command, Op};
 use torc_proto::slot::slot_of;
@@ -479,7 +479,10 @@ impl WorkerState {
         self.compose(conn, part, key, &answer);
         self.turn.waited.add(read_ns);
         conn.answered += 1;
-        self.note_waited(conn, &part.reply, (key, part.echo), read_ns);
+        // EXEC is answered in two parts.
+        if !matches!(answer, Answer::Exec(Exec::Begun(_))) {
+            self.note_waited(conn, &part.reply, (key, part.echo), read_ns);
+        }
         if conn.ends_behind_answer {
             conn.phase = Phase::Finishing(CloseReason::Killed);
         }

@@ -1,6 +1,7 @@
 //! Requests and turns that took long, as a shard notes them: see [`slow`](super::slow).
 
 use super::connection::Connection;
+use super::script::name_of;
 use super::state::WorkerState;
 use crate::observed::{Event, SlowEntry};
 use crate::session::{Part, ReplyKind, Work};
@@ -31,6 +32,7 @@ impl WorkerState {
         let Some(conn) = self.connections.take(id) else { return };
         let key = match &part.work {
             Work::Keyed(command) => command.key,
+            Work::Script { words, .. } => name_of(words),
             _ => &[],
         };
         self.note(&conn, &part.reply, (key, part.echo), ns);
@@ -46,8 +48,11 @@ impl WorkerState {
         words: (&[u8], &[u8]),
         read_ns: u64,
     ) {
-        let ns = self.turn.began_ns.saturating_sub(read_ns);
-        if ns >= self.slow.from_ns.min(NOTED_NS_MIN) {
+        let waited_ns = self.turn.began_ns.saturating_sub(read_ns);
+        let ns = waited_ns + self.turn.known_ns;
+        // One that has not waited is timed as a part of its turn where each is.
+        let is_timed = waited_ns == 0 && self.slow.is_exact;
+        if !is_timed && ns >= self.slow.from_ns.min(NOTED_NS_MIN) {
             self.note(conn, reply, words, ns);
         }
     }

@@ -42,6 +42,8 @@ impl WorkerState {
         let mut room = std::mem::take(&mut self.siblings.room);
         let look = reader.read((command.database, command.key), hash, read, self.now, &mut room);
         let told = match look {
+            // Its shard removes it and tells of it.
+            Ok(Look::Expired) if self.notices.has_expired() || self.shared.broadcasts.any() => false,
             Ok(look) => {
                 let outcome = self.count_look(look, shard, !read.uncounted);
                 self.stats.request(CommandClass::of(&command.op), OutcomeClass::of(&outcome));

@@ -39,6 +39,11 @@ use torc_engine::command::{Outcome, Value};
 use torc_engine::segments::Lent;
 use torc_lua::Digest;
 
+/// A script's name (its text or digest) among the words of [`Work::Script`](crate::session::Work::Script).
+pub(super) fn name_of(words: &[u8]) -> &[u8] {
+    torc_engine::words::each(words).next().unwrap_or_default()
+}
+
 /// A script under way.
 #[derive(Debug)]
 pub(crate) struct ScriptRun {
@@ -91,8 +96,8 @@ impl Fetched {
         self.bytes + self.told.bytes_held()
     }
 
-    /// Whether a read is put into the tables of [tracking](super::tracking).
-    pub(super) fn is_tracked(&self) -> bool {
+    /// Whether the script has ended. What is read then is put into the tables of [tracking](super::tracking).
+    pub(super) fn has_ended(&self) -> bool {
         self.has_ended
     }
 

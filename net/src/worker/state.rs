@@ -238,6 +238,7 @@ impl WorkerState {
         self.rounds.begin_turn();
         self.look_for_listeners();
         self.turn.began_ns = began_ns;
+        self.turn.known_ns = 0;
         self.share.renew();
         self.scripts_served = Duration::ZERO;
         self.monitoring.is_on = self.shared.observed.monitors.is_any();

@@ -82,7 +82,11 @@ impl ServerView for View {
     }
 
     fn figure_since_reset(&self, name: &str) -> u64 {
-        self.shared.figure_since_reset(name)
+        self.shared.figure_since_reset(None, name)
+    }
+
+    fn own_figure_since_reset(&self, name: &str) -> u64 {
+        self.shared.figure_since_reset(Some(self.shard), name)
     }
 
     fn reset_figures(&self, names: &[&'static str]) {

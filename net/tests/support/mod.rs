@@ -373,6 +373,9 @@ impl ServerView for View {
     fn figure_since_reset(&self, name: &str) -> u64 {
         name.len() as u64
     }
+    fn own_figure_since_reset(&self, name: &str) -> u64 {
+        self.own_figure(name)
+    }
     fn reset_figures(&self, _names: &[&'static str]) {}
     fn started_at(&self) -> Millis {
         1000

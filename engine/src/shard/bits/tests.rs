@@ -43,7 +43,7 @@ fn number(shard: &mut Shard, bits: Bits<'_>) -> i64 {
 fn fields(shard: &mut Shard, steps: &[Step]) -> Option<Vec<Option<i64>>> {
     let mut packed = Vec::new();
     steps.iter().for_each(|step| step.pack(&mut packed));
-    let writes = if steps.iter().any(Step::writes) { Writes::Always } else { Writes::Never };
+    let writes = steps.iter().any(Step::writes);
     match ask(shard, Op::Bits(Bits::Fields { steps: &packed, writes })) {
         Outcome::Fields(bytes) => Some(results(&bytes.to_vec()).collect()),
         Outcome::Refused(_) => None,

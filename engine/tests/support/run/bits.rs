@@ -4,11 +4,11 @@ use super::super::model::{Expected, Write};
 use super::Run;
 use super::compare::Seen;
 use torc_engine::bits::{Action, Overflow, Step};
-use torc_engine::command::{Bits, Expiry, Op, Read, Refusal, Unpack, WriteMode, Writes};
+use torc_engine::command::{Bits, Expiry, Op, Read, Refusal, Unpack, WriteMode};
 
 impl Run {
     /// An integer of eight bits, which may lie across two bytes.
-    pub(super) fn field(&mut self, key: &[u8], offset: u64, action: Action, if_other: bool) {
+    pub(super) fn field(&mut self, key: &[u8], offset: u64, action: Action) {
         let step = Step { action, overflow: Overflow::Wrap, is_signed: false, bits: 8, offset };
         let mut steps = Vec::new();
         step.pack(&mut steps);
@@ -28,7 +28,7 @@ impl Run {
         let pair = pair & !(0xFF << (8 - shift)) | new << (8 - shift);
         let is_same = new == number && end <= old.len();
         let mut expected = Expected::Fields(Vec::new());
-        if action != Action::Get && !(if_other && is_same) {
+        if action != Action::Get && !is_same {
             let bytes = &pair.to_be_bytes()[..end - first];
             let stored = self.model.set_range(key, first as u64, bytes, self.now);
             if matches!(stored, Expected::Refused(_)) {
@@ -37,14 +37,10 @@ impl Run {
         }
         if let Expected::Fields(results) = &mut expected {
             let result = if let Action::Add(_) = action { new } else { number };
-            results.push(1);
+            results.push(if action != Action::Get && !is_same { 3 } else { 1 });
             results.extend_from_slice(&i64::from(result).to_le_bytes());
         }
-        let writes = match (action, if_other) {
-            (Action::Get, _) => Writes::Never,
-            (_, true) => Writes::IfOther,
-            (_, false) => Writes::Always,
-        };
+        let writes = action != Action::Get;
         self.compare_with(key, Op::Bits(Bits::Fields { steps: &steps, writes }), expected, before);
         // It may have counted as a read.
         if let Some(entry) = self.model.entries.get_mut(key) {

@@ -116,7 +116,7 @@ impl Run {
                     before,
                 );
             }
-            Step::Field { offset, action, if_other, .. } => self.field(&key, offset, action, if_other),
+            Step::Field { offset, action, .. } => self.field(&key, offset, action),
             Step::Unpack { packed, len, .. } => self.unpack(&key, &packed, len),
             Step::Lend { from, to, .. } => self.lend(&key, from, to),
             _ => unreachable!("the caller has the others"),

@@ -15,9 +15,11 @@ use torc_proto::memcache::{MetaFlags, MetaVerb, Words};
 /// Longest time that counts from now, seconds; a larger number is a time of the Unix epoch.
 const RELATIVE_SECONDS_MAX: i64 = 60 * 60 * 24 * 30;
 
-/// The protocol's expiry: 0 never, below 0 at once, up to 30 days seconds from now, else Unix seconds.
+/// The protocol's expiry: 0 never, below 0 at once, up to 30 days seconds from now, else Unix seconds. Its lowest 32 bits count, as in memcached:
+/// clients send -1 as 4294967295, too.
 #[inline]
 pub(super) fn expiry(exptime: i64, now: Millis) -> Expiry {
+    let exptime = i64::from(exptime as i32);
     match exptime {
         0 => Expiry::Never,
         i64::MIN..0 => Expiry::At(now),
@@ -259,12 +261,16 @@ mod tests {
         for (exptime, expected) in [
             (0, Expiry::Never),
             (-1, Expiry::At(NOW)),
-            (i64::MIN, Expiry::At(NOW)),
+            (i32::MIN.into(), Expiry::At(NOW)),
             (1, Expiry::At(NOW + 1000)),
             (2_592_000, Expiry::At(NOW + 2_592_000_000)),
             (2_592_001, Expiry::At(2_592_001_000)),
             (1_900_000_000, Expiry::At(1_900_000_000_000)),
-            (i64::MAX, Expiry::At(u64::MAX)),
+            (i64::from(i32::MAX), Expiry::At(i32::MAX as u64 * 1000)),
+            (u32::MAX.into(), Expiry::At(NOW)),
+            (1 << 31, Expiry::At(NOW)),
+            (1 << 32, Expiry::Never),
+            (i64::MAX, Expiry::At(NOW)),
         ] {
             assert_eq!(expiry(exptime, NOW), expected, "{exptime}");
         }

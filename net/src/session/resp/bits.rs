@@ -8,44 +8,43 @@ use super::several;
 use crate::session::joint::{BitOperation, Joint};
 use crate::session::part::Part;
 use torc_engine::bits::{Action, Overflow, Step};
-use torc_engine::command::{BitRange, Bits, Op, Read, Writes};
+use torc_engine::command::{BitRange, Bits, Op, Read};
 use torc_proto::resp::{BULK_BYTES_MAX, parse_i64};
 
 type Parts<'p, 'a> = &'p mut Vec<Part<'a>>;
 
 pub(super) fn getbit<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(), Error> {
     let key = call.key(1)?;
-    one_bit(key, call, Action::Get, Writes::Never, parts)
+    one_bit(key, call, Action::Get, parts)
 }
 
 pub(super) fn setbit<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(), Error> {
     let key = call.key(1)?;
     offset(call.argument(2), None)?;
     let bit = parse_i64(call.argument(3)).filter(|bit| matches!(bit, 0 | 1)).ok_or(Error::Bit)?;
-    one_bit(key, call, Action::Set(bit), Writes::IfOther, parts)
+    one_bit(key, call, Action::Set(bit), parts)
 }
 
 fn one_bit<'a>(
     key: &'a [u8],
     call: &Call<'_, 'a>,
     action: Action,
-    writes: Writes,
     parts: Parts<'_, 'a>,
 ) -> Result<(), Error> {
     let offset = offset(call.argument(2), None)?;
     let step = Step { action, overflow: Overflow::Wrap, is_signed: false, bits: 1, offset };
-    parts.push(keyed(key, fields(call, &[step], writes)?, Kind::Field));
+    parts.push(keyed(key, fields(call, &[step])?, Kind::Field));
     Ok(())
 }
 
-fn fields<'a>(call: &Call<'_, 'a>, steps: &[Step], writes: Writes) -> Result<Op<'a>, Error> {
+fn fields<'a>(call: &Call<'_, 'a>, steps: &[Step]) -> Result<Op<'a>, Error> {
     let ends = steps.iter().filter(|step| step.writes()).map(|step| step.bytes().end);
     if ends.max().is_some_and(|end| end > call.limits.value_bytes_max) {
         return Err(Error::ValueTooLong);
     }
     let mut packed = Vec::new();
     steps.iter().for_each(|step| step.pack(&mut packed));
-    let writes = if steps.iter().any(Step::writes) { writes } else { Writes::Never };
+    let writes = steps.iter().any(Step::writes);
     Ok(Op::Bits(Bits::Fields { steps: call.scratch.keep(&packed), writes }))
 }
 
@@ -127,7 +126,7 @@ fn find_range<'a>(call: &Call<'_, '_>, bit: bool) -> Result<Bits<'a>, Error> {
 
 pub(super) fn bitfield<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(), Error> {
     let steps = steps(call)?;
-    parts.push(keyed(call.key(1)?, fields(call, &steps, Writes::Always)?, Kind::Fields));
+    parts.push(keyed(call.key(1)?, fields(call, &steps)?, Kind::Fields));
     Ok(())
 }
 
@@ -136,7 +135,7 @@ pub(super) fn bitfield_ro<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Resu
     if steps.iter().any(Step::writes) {
         return Err(Error::BitfieldReadOnly);
     }
-    parts.push(keyed(call.key(1)?, fields(call, &steps, Writes::Always)?, Kind::Fields));
+    parts.push(keyed(call.key(1)?, fields(call, &steps)?, Kind::Fields));
     Ok(())
 }
 

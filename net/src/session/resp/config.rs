@@ -119,25 +119,29 @@ fn get(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// Settings and values, checked as a whole before one is changed.
+/// Settings and values, checked as a whole before one is changed: all names before a value, as in Redis.
 fn set(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     if !call.words.len().is_multiple_of(2) {
         return errors::write(Error::Syntax, &[], out);
     }
-    let mut changes: Vec<Change> = Vec::new();
-    let mut named: Vec<&str> = Vec::new();
+    let mut named: Vec<(&str, Meaning, &[u8])> = Vec::new();
     for pair in call.words[2..].chunks(2) {
         let name = String::from_utf8_lossy(&pair[0]).to_lowercase();
-        let Some((name, meaning)) = SETTINGS.iter().find(|(known, _)| *known == name) else {
+        let Some(&(name, meaning)) = SETTINGS.iter().find(|(known, _)| *known == name) else {
             let text = format!("ERR Unknown option or number of arguments for CONFIG SET - '{name}'");
             return compose::error(out, text.as_bytes());
         };
-        let checked = match named.contains(name) {
-            true => Err("duplicate parameter".to_owned()),
-            false => check(*meaning, &pair[1], call),
-        };
-        named.push(name);
-        match checked {
+        if named.iter().any(|(before, ..)| *before == name) {
+            return failed(name, "duplicate parameter", out);
+        }
+        if is_other(meaning, &pair[1], call) {
+            return failed(name, "can't set immutable config", out);
+        }
+        named.push((name, meaning, &pair[1]));
+    }
+    let mut changes: Vec<Change> = Vec::new();
+    for (name, meaning, word) in named {
+        match check(meaning, word, call) {
             Ok(change) => changes.extend(change),
             Err(why) => return failed(name, &why, out),
         }
@@ -162,6 +166,17 @@ enum Change {
     EventClasses(EventClasses),
 }
 
+/// Whether a setting that is fixed would be another one.
+fn is_other(meaning: Meaning, word: &[u8], call: &LocalCall<'_>) -> bool {
+    let is_so = || value(meaning, call).as_bytes().eq_ignore_ascii_case(word);
+    match meaning {
+        Meaning::EventClasses | Meaning::Memory | Meaning::Changeable(_) => false,
+        // It is never told.
+        Meaning::Password => call.context.server.has_password() || !is_so(),
+        _ => !is_so(),
+    }
+}
+
 /// What is to be changed for a setting, if anything.
 fn check(meaning: Meaning, word: &[u8], call: &LocalCall<'_>) -> Result<Option<Change>, String> {
     if let Meaning::EventClasses = meaning {
@@ -172,11 +187,7 @@ fn check(meaning: Meaning, word: &[u8], call: &LocalCall<'_>) -> Result<Option<C
     if let Meaning::Memory = meaning {
         return check_memory(word, call).map(Some);
     }
-    let Meaning::Changeable(what) = meaning else {
-        let is_so = value(meaning, call).as_bytes().eq_ignore_ascii_case(word)
-            && !(matches!(meaning, Meaning::Password) && call.context.server.has_password());
-        return if is_so { Ok(None) } else { Err("can't set immutable config".to_owned()) };
-    };
+    let Meaning::Changeable(what) = meaning else { return Ok(None) };
     let number = parse_i64(word).ok_or("argument couldn't be parsed into an integer")?;
     check_limits(what, number, call).map(Some)
 }

@@ -217,12 +217,12 @@ fn persistence(_: &LocalCall<'_>, text: &mut String) {
     }
 }
 
-/// Counted from the last CONFIG RESETSTAT, at the common port.
+/// Counted from the last CONFIG RESETSTAT, whichever port took it.
 fn stats(call: &LocalCall<'_>, text: &mut String) {
     for (redis, ours) in STATS {
         let value = match call.port {
             Port::Common => call.context.server.figure_since_reset(ours),
-            Port::Shard => call.figure(ours),
+            Port::Shard => call.context.server.own_figure_since_reset(ours),
         };
         line(text, format_args!("{redis}:{value}"));
     }

@@ -159,6 +159,11 @@ impl ReplyKind {
         matches!(self.kind, Kind::Local(_) | Kind::Entered(_))
     }
 
+    /// Whether a command is put off until EXEC: it is one to be told of when it is done.
+    pub(in crate::session) fn is_queued(&self) -> bool {
+        matches!(self.kind, Kind::Queued(_))
+    }
+
     /// The words of such a request; what it says of passwords is left out.
     pub(in crate::session) fn request(&self, echo: &[u8]) -> Vec<Vec<u8>> {
         let mut words = super::errors::words(echo);

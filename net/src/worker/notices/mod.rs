@@ -51,6 +51,12 @@ impl Notices {
         self.classes.has(EventClasses::MISS) || self.watched.has(Watched::FETCHERS)
     }
 
+    /// Whether it is told which keys have expired: the shard of one that is asked for has to meet it then.
+    #[inline]
+    pub(super) fn has_expired(&self) -> bool {
+        self.classes.has(EventClasses::EXPIRED)
+    }
+
     /// Whether some could be told at once.
     #[inline]
     pub(super) fn has_news(&self) -> bool {

@@ -2,11 +2,8 @@
 
 use super::Notices;
 use crate::event_classes::EventClasses;
-use torc_engine::bits::{self, Action};
-use torc_engine::bytes::Bytes;
-use torc_engine::command::{
-    Bits, Command, Delta, Expiry, IfEqual, Millis, Op, Outcome, Then, Unpack, WriteMode, Writes,
-};
+use torc_engine::bits;
+use torc_engine::command::{Command, Delta, Expiry, IfEqual, Millis, Op, Outcome, Then, Unpack, WriteMode};
 use torc_engine::shard::Glance;
 
 /// Notes what came of a command. `before`: what there was, if somebody has looked.
@@ -62,11 +59,9 @@ pub(super) fn note(
                 tell(EventClasses::GENERIC, "expire");
             }
         }
-        (Op::Bits(Bits::Fields { writes, steps }), Outcome::Fields(results)) => match writes {
-            Writes::Never => {}
-            Writes::IfOther if before != Glance::Absent && is_set_already(steps, results) => {}
-            _ => tell(EventClasses::STRING, "setbit"),
-        },
+        (Op::Bits(_), Outcome::Fields(results)) if bits::changes(&results.to_vec()) => {
+            tell(EventClasses::STRING, "setbit");
+        }
         (Op::SetRange { .. }, Outcome::Stored { .. }) => tell(EventClasses::STRING, "setrange"),
         (Op::Delete(_) | Op::IfEqual(_), Outcome::Deleted { .. }) => tell(EventClasses::GENERIC, "del"),
         (Op::Arithmetic(arithmetic), Outcome::Counter { .. }) => {
@@ -78,13 +73,6 @@ pub(super) fn note(
         }
         _ => {}
     }
-}
-
-/// Whether a bit was what it was set to.
-fn is_set_already(packed: &[u8], results: &Bytes<'_>) -> bool {
-    let was = bits::results(&results.to_vec()).next().flatten();
-    let step = bits::steps(packed).next();
-    step.is_some_and(|step| matches!(step.action, Action::Set(bit) if Some(bit) == was))
 }
 
 /// What a new expiry is called.

@@ -71,6 +71,9 @@ impl WorkerState {
             true => engine.lua.run(&mut overlay, &invocation, &mut run.reply),
             false => Ended::Stopped(Stop::Memory),
         };
+        if run.is_held && has_room {
+            self.turn.known_ns += engine.lua.since().as_nanos() as u64;
+        }
         let Overlay { wanted, published, shown, has_read, .. } = overlay;
         run.has_read = has_read;
         run.shown = shown;

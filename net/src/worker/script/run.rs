@@ -3,7 +3,7 @@
 use super::copies::outcome_of;
 use super::known::{Change, Key, Known};
 use super::told::Told;
-use super::{Fetched, ScriptRun, Step};
+use super::{Fetched, ScriptRun, Step, name_of};
 use crate::metrics::{CommandClass, OutcomeClass};
 use crate::session::{Answer, Part, Port, ReplyKind, Script as Named, Work};
 #[cfg(test)]
@@ -32,7 +32,7 @@ pub(in crate::worker) struct Asked<'a> {
 
 impl<'a> Asked<'a> {
     pub(super) fn name(self) -> &'a [u8] {
-        words::each(self.words).next().unwrap_or_default()
+        name_of(self.words)
     }
 
     pub(super) fn keys(self) -> impl Iterator<Item = &'a [u8]> {
@@ -73,7 +73,7 @@ impl WorkerState {
                 self.stats.request(CommandClass::Script, OutcomeClass::Refused);
                 let mut reply = Vec::new();
                 compose::error(&mut reply, &words);
-                self.finish(conn, part, &[], read_ns, Answer::Script(&reply));
+                self.finish(conn, part, asked.name(), read_ns, Answer::Script(&reply));
                 return true;
             }
         };
@@ -96,7 +96,7 @@ impl WorkerState {
                         self.end_lone(conn);
                     }
                     self.stats.request(CommandClass::Script, run.outcome);
-                    self.finish(conn, part, &[], read_ns, answer.answer(&run.reply, None));
+                    self.finish(conn, part, asked.name(), read_ns, answer.answer(&run.reply, None));
                     fetched.into_iter().for_each(|fetched| self.tell_behind_script(conn, &run, *fetched));
                     return true;
                 }

@@ -10,6 +10,7 @@
 //! It holds nothing, so it waits for keys that others hold in the line of its lane, as a command does. Were it sent back for that, it would
 //! hold its keys itself, and make the next ones wait and hold theirs: under load that would never end.
 
+use super::name_of;
 use super::run::Asked;
 use crate::session::Part;
 #[cfg(test)]
@@ -17,7 +18,6 @@ use crate::worker::bug::Bug;
 use crate::worker::connection::Connection;
 use crate::worker::mail::{Ask, AskBytes, What};
 use crate::worker::state::WorkerState;
-use torc_engine::words;
 
 /// Longer words do not travel, bytes.
 const WORDS_BYTES_MAX: usize = 16 << 10;
@@ -88,7 +88,6 @@ impl WorkerState {
         }
         conn.keeps_script = true;
         self.stats.scripts_sent_back.add(1);
-        let name = words::each(words).next().unwrap_or_default();
-        self.homebound.came_back(self.shard.key_hash(name));
+        self.homebound.came_back(self.shard.key_hash(name_of(words)));
     }
 }

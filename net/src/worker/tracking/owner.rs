@@ -143,7 +143,7 @@ impl WorkerState {
     ) -> Tracks {
         let is_step = is_step
             && conn.joint.as_ref().is_none_or(|run| !run.only_reads())
-            && conn.fetched.as_ref().is_none_or(|fetched| !fetched.is_tracked());
+            && conn.fetched.as_ref().is_none_or(|fetched| !fetched.has_ended());
         match &conn.tracking {
             Some(tracking) if tracking.wanted.reads() && !is_step && !command.op.changes() => {
                 if tracking.wanted.mode.no_loop { Tracks::NotOwn } else { Tracks::Yes }

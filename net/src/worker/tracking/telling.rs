@@ -66,16 +66,16 @@ impl WorkerState {
         for news in News::each(news) {
             match news {
                 News::Changed { to, by, key } => {
+                    let mut keys = self.pool.take();
+                    add_word(key, &mut keys);
                     let is_noted = match by {
                         By::Others => false,
-                        By::Itself(place) => self.note_own(to, place, key, current.as_deref_mut()),
+                        By::Itself(place) => self.note_own(to, place, (key, &keys), current.as_deref_mut()),
                     };
                     if !is_noted {
-                        let mut keys = self.pool.take();
-                        add_word(key, &mut keys);
                         self.tell(to, &keys, current.as_deref_mut(), false);
-                        self.pool.give(keys);
                     }
+                    self.pool.give(keys);
                 }
                 News::Broadcast { by, key } => broadcast.push((by, key)),
                 News::Redirected { to, from, keys } => {
@@ -171,12 +171,13 @@ impl WorkerState {
         }
     }
 
-    /// What a client has changed itself is told behind the answer to that, if that is not sent yet. False: it is to be told now.
+    /// What a client has changed itself is told behind the answer to that, if that is not sent yet. False: it is to be told now. `keys`: the key,
+    /// as [`words`].
     fn note_own(
         &mut self,
         id: ConnId,
         place: Option<u32>,
-        key: &[u8],
+        (key, keys): (&[u8], &[u8]),
         current: Option<&mut Connection>,
     ) -> bool {
         let mut is_noted = false;
@@ -184,12 +185,21 @@ impl WorkerState {
             let Some(tracking) = conn.tracking.as_mut().filter(|tracking| tracking.target.is_none()) else {
                 return;
             };
-            is_noted = match &mut conn.joint {
-                Some(run) => {
+            is_noted = match (&mut conn.fetched, &mut conn.joint) {
+                // A script changes nothing before it has ended: this is of a command before it.
+                (Some(fetched), _) if !fetched.has_ended() => state.push_ahead(conn, Push::keys(keys, false)),
+                (Some(fetched), _) => !fetched.note_told(keys),
+                (None, Some(run)) => {
                     run.note_own(key);
                     true
                 }
-                None => place.is_some_and(|place| tracking.waiting.note_at(place, key)),
+                // Whatever waits was begun behind it.
+                (None, None) if place.is_none() => state.push_ahead(conn, Push::keys(keys, false)),
+                (None, None) => {
+                    place.is_some_and(|place| tracking.waiting.note_at(place, key))
+                        // A script at another shard: nothing is begun behind it.
+                        || conn.asks_alone && state.push_to(conn, Push::keys(keys, false))
+                }
             };
             if is_noted {
                 state.stats.invalidations.add(1);

@@ -484,3 +484,35 @@ fn what_a_script_changes_is_told_once_behind_its_reply() {
         assert_eq!(sent(&mut first), format!("$1\r\nv\r\n{}", told(&key)), "{shard}");
     }
 }
+
+/// Wherever the keys are, and whatever waits before or behind.
+#[test]
+fn what_a_transaction_changes_is_told_once() {
+    let run = |states: &mut (WorkerState, WorkerState), commands: &[&[&str]]| {
+        let bytes: Vec<u8> = commands.iter().flat_map(|words| resp(words)).collect();
+        execute(&mut states.0, &bytes, 10);
+        for _ in 0..20 {
+            turn(&mut states.0);
+            turn(&mut states.1);
+        }
+        sent(&mut states.0)
+    };
+    for [one, two] in [[0, 0], [0, 1], [1, 0], [1, 1]] {
+        let mut states = tracked(&[]);
+        states.0.settings.subscriber_bytes_max = 1 << 20;
+        let one = key_of(&states.0, one);
+        let two = format!("{{{}}}two", key_of(&states.0, two));
+        run(&mut states, &[&["SET", &one, "5"], &["GET", &one], &["SET", &two, "5"], &["GET", &two]]);
+        let commands: [&[&str]; 5] = [
+            &["MULTI"],
+            &["GETEX", &one, "EX", "1000"],
+            &["SETRANGE", &two, "1", "9"],
+            &["SETBIT", &one, "3", "1"],
+            &["EXEC"],
+        ];
+        let answer = run(&mut states, &commands);
+        let (_, pushes) = answer.split_once("*3\r\n$1\r\n5\r\n:2\r\n:1\r\n").expect("the answer of EXEC");
+        assert_eq!(pushes.len(), told(&one).len() + told(&two).len(), "{pushes}");
+        assert!([one, two].iter().all(|key| pushes.contains(&told(key))), "{pushes}");
+    }
+}

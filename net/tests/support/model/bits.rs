@@ -3,7 +3,7 @@
 use super::{Item, Model};
 use torc_engine::bits::results;
 use torc_engine::bytes::Bytes;
-use torc_engine::command::{BitRange, Bits, Delete, IfEqual, Millis, Outcome, Then, Write, Writes};
+use torc_engine::command::{BitRange, Bits, Delete, IfEqual, Millis, Outcome, Then, Write};
 
 fn bit(value: &[u8], at: usize) -> bool {
     value.get(at / 8).is_some_and(|byte| byte >> (7 - at % 8) & 1 == 1)
@@ -50,7 +50,7 @@ impl Model {
     }
 
     /// Each step is `kind, overflow, bits, offset, number`, as the engine's packed steps are laid out.
-    fn fields(&mut self, key: &[u8], steps: &[u8], writes: Writes, before: Item) -> Outcome<'_> {
+    fn fields(&mut self, key: &[u8], steps: &[u8], writes: bool, before: Item) -> Outcome<'_> {
         let old = self.there(key, false).map(|item| item.value.clone());
         let mut item = Item { version: self.version, token: self.version, fetched: true, ..before };
         let number = |bytes: &[u8]| i64::from_le_bytes(bytes.try_into().expect("eight bytes"));
@@ -62,6 +62,8 @@ impl Model {
             let len = item.value.len().max(end.div_ceil(8));
             item.value.resize(len, 0);
         }
+        let grows = old.as_ref().is_none_or(|old| old.len() < item.value.len());
+        let mut is_other = grows;
         self.fields.clear();
         for (kind, overflow, bits, is_signed, offset, number) in each {
             let low = (0..bits).fold(0i128, |all, at| all << 1 | i128::from(bit(&item.value, offset + at)));
@@ -82,6 +84,8 @@ impl Model {
                 1 => Some(exact.clamp(least, greatest)),
                 _ => None,
             };
+            let changes = kind > 0 && new.is_some_and(|new| grows || new.rem_euclid(modulus) != low);
+            is_other |= changes;
             if let Some(new) = new.filter(|_| kind > 0) {
                 for at in 0..bits {
                     let place = offset + at;
@@ -91,11 +95,10 @@ impl Model {
                 }
             }
             let result = new.map(|new| if kind == 1 { shown(low) } else { new });
-            self.fields.push(result.is_some().into());
+            self.fields.push(u8::from(result.is_some()) | u8::from(changes) << 1);
             self.fields.extend_from_slice(&(result.unwrap_or_default() as i64).to_le_bytes());
         }
-        let is_other = old.as_ref() != Some(&item.value);
-        if writes == Writes::Always || writes == Writes::IfOther && is_other {
+        if writes && is_other {
             self.items.insert(key.to_vec(), Item { stale: false, lease_given: false, ..item });
         }
         if let Some(there) = self.items.get_mut(key) {
