@@ -122,3 +122,15 @@ fn clients_are_charged_for_keys_that_a_scan_gets_from_the_tier() {
         run(seed, Bug::None).unwrap_or_else(|wrong| panic!("seed {seed}: {wrong}"));
     }
 }
+
+/// A client that had stopped within a request sent the rest of it never, if a password came behind it.
+#[test]
+fn clients_end_what_they_have_begun_before_they_are_let_in() {
+    run(101_861, Bug::None).unwrap_or_else(|wrong| panic!("{wrong}"));
+}
+
+/// A batch that was saved was taken for one that never is while its tier made room.
+#[test]
+fn a_little_tier_that_makes_room_comes_to_rest() {
+    run(100_786, Bug::None).unwrap_or_else(|wrong| panic!("{wrong}"));
+}
