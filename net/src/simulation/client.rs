@@ -287,10 +287,14 @@ impl Client {
         // Of who is not let in little is kept.
         let is_at_gate =
             matches!(self.calls.back(), Some((_, Call { action: Action::Enter { is_right: true }, .. })));
-        if !random.chance(70) || connected.ended || stands_still || self.stands_still || is_at_gate {
+        if !random.chance(70) || connected.ended || stands_still || self.stands_still {
             return;
         }
+        // Of a request that it has begun, whatever is behind it: nobody is let in, or answered, for the half of one.
         network.write(connected.link, &std::mem::take(&mut self.held));
+        if is_at_gate {
+            return;
+        }
         if std::mem::take(&mut self.is_outside) {
             return network
                 .write(connected.link, &self.enter(model, random.chance(WRONG_FIRST_PERCENT), now));

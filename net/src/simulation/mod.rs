@@ -71,6 +71,9 @@ const FAULT_STEPS: u64 = 20_000;
 const HEAL_STEPS: u64 = 1_000_000;
 /// Steps after the last answer in which all that was done for clients must be gone.
 const REST_STEPS: u64 = 2_000;
+/// Steps after it in which a little tier has the room that it wants. It frees its oldest batches one by one, and what stays of
+/// each takes a block or two, however little it is. That comes to an end, as at most half of the items stay.
+const ROOM_STEPS: u64 = 100_000;
 /// Steps after which all shards sleep: an index that grows moves one home a turn.
 const SLEEP_STEPS: u64 = 5_000;
 /// Steps of a drain, a millisecond each: fewer than it takes until a drain is cut short.
@@ -380,18 +383,29 @@ impl Simulation {
         Entries::are_counted(&all, right, wrong)
     }
 
-    /// Nobody asks any more: what was done for clients must go without their help, and without an idle tick. Then all sleep.
+    /// Nobody asks any more: what was done for clients must go without their help, and without an idle tick, but for what a tier
+    /// does as long as it goes on to make room. Then all sleep.
     fn rest(&mut self) -> Result<(), String> {
         let mut left = Ok(());
-        for _ in 0..REST_STEPS {
+        let (mut until, end) = (self.steps + REST_STEPS, self.steps + ROOM_STEPS);
+        let mut freed = self.batches_freed();
+        while self.steps < until.min(end) {
             self.step()?;
             left = self.workers.iter_mut().try_for_each(|sleeper| sleeper.worker.state().left_over());
             left = left.and(self.backing.as_ref().map_or(Ok(()), Backing::left_over));
             if left.is_ok() {
                 return self.fall_asleep();
             }
+            if self.batches_freed() != freed {
+                (until, freed) = (self.steps + REST_STEPS, self.batches_freed());
+            }
         }
         left
+    }
+
+    /// Batches of a tier that were freed.
+    fn batches_freed(&self) -> u64 {
+        self.shared.tier.get().map_or(0, |figures| figures.freed.load(Relaxed))
     }
 
     fn fall_asleep(&mut self) -> Result<(), String> {

@@ -146,3 +146,15 @@ fn only_reads_that_begin_when_all_is_known_must_find() {
         model.end(&late, &Reply::Nothing, START).unwrap_err();
     }
 }
+
+/// A client that had stopped within a request sent the rest of it never, if a password came behind it.
+#[test]
+fn clients_end_what_they_have_begun_before_they_are_let_in() {
+    run(101_861, Bug::None).unwrap_or_else(|wrong| panic!("{wrong}"));
+}
+
+/// A batch that was saved was taken for one that never is while its tier made room.
+#[test]
+fn a_little_tier_that_makes_room_comes_to_rest() {
+    run(100_786, Bug::None).unwrap_or_else(|wrong| panic!("{wrong}"));
+}

@@ -51,8 +51,8 @@ impl WorkerState {
         let waited_ns = self.turn.began_ns.saturating_sub(read_ns);
         let ns = waited_ns + self.turn.known_ns;
         // One that has not waited is timed as a part of its turn where each is.
-        let is_timed = waited_ns == 0 && self.slow.is_exact;
-        if !is_timed && ns >= self.slow.from_ns.min(NOTED_NS_MIN) {
+        let is_timed = || waited_ns == 0 && self.slow.is_exact;
+        if ns >= self.slow.from_ns.min(NOTED_NS_MIN) && !is_timed() {
             self.note(conn, reply, words, ns);
         }
     }
