@@ -485,11 +485,24 @@ impl Model {
         let there: Vec<(bool, bool)> = keys.iter().map(|key| self.there(key, call, to)).collect();
         let most = there.iter().filter(|(may, _)| *may).count() as i64;
         let least = there.iter().filter(|(_, must)| *must).count() as i64;
-        for key in keys {
-            let nothing = State { begun: call.begun, ended: self.order, ..State::NOTHING };
-            self.changed(key, nothing, call, to);
+        for (key, (may, must)) in keys.into_iter().zip(there) {
+            // [N-DUR-2]: an answer that says that nothing was changed promises nothing. It does not wait for what others have changed.
+            match must || may && count == most {
+                true => {
+                    let nothing = State { begun: call.begun, ended: self.order, ..State::NOTHING };
+                    self.changed(key, nothing, call, to);
+                }
+                false => self.not_found(key, call),
+            }
         }
         (least..=most).contains(&count)
+    }
+
+    fn not_found(&mut self, key: &str, call: &Call) {
+        let Some(mut own) = self.own.remove(key) else { return };
+        let is_late = self.is_late(&own, call);
+        own.not_found(self.has_tier, is_late);
+        self.own.insert(key.into(), own);
     }
 
     fn increment(&mut self, key: &str, reply: &Reply, call: &Call, now: Millis) -> bool {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   written, answered --> [ now: one state ] --superseded, answered at t--> [ past ] --crash, not safe at t--> may be again
-//!   connection broke  --> [ now: several ]   --missed-----------------------^ (still the newest there is)
+//!   connection broke  --> [ now: several ]   --missed, not found------------^ (still the newest there is)
 //! ```
 
 use std::rc::Rc;
@@ -55,13 +55,25 @@ fn number(bytes: &[u8]) -> Option<i64> {
     std::str::from_utf8(bytes).ok()?.parse().ok()
 }
 
+/// How a state came to be one of the past.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gone {
+    /// It was only missed.
+    Missed,
+    /// It was not there to be deleted. That this was answered makes nothing safe: what the key has vanished by, as a flush that is
+    /// not answered yet, may be undone by a crash.
+    NotFound,
+    /// What superseded it was answered then.
+    Superseded(Millis),
+}
+
 /// What is known of a key.
 #[derive(Debug)]
 pub(super) struct Own {
     /// It holds one of these.
     pub(super) now: Vec<State>,
-    /// What it held before, and when what superseded that was answered; `None`: nothing has, it was only missed.
-    past: Vec<(State, Option<Millis>)>,
+    /// What it held before.
+    past: Vec<(State, Gone)>,
     /// A connection that was changing it broke then.
     pub(super) broken_at: Option<Millis>,
 }
@@ -76,16 +88,34 @@ impl Own {
         if is_late {
             return self.now.push(state);
         }
-        self.past.iter_mut().for_each(|(_, superseded)| _ = superseded.get_or_insert(at));
+        for (_, gone) in &mut self.past {
+            if let Gone::Missed | Gone::NotFound = gone {
+                *gone = Gone::Superseded(at);
+            }
+        }
         let before = std::mem::replace(&mut self.now, vec![state]);
         if keeps {
-            self.past.retain(|(_, superseded)| superseded.is_none_or(|then| then + UNSAVED_MS_MAX > at));
-            self.past.extend(before.into_iter().map(|state| (state, Some(at))));
+            self.past
+                .retain(|(_, gone)| !matches!(gone, Gone::Superseded(then) if then + UNSAVED_MS_MAX <= at));
+            self.past.extend(before.into_iter().map(|state| (state, Gone::Superseded(at))));
         }
     }
 
     /// It was not there, though nothing has superseded it. `is_late`: as above, or it may be there again.
     pub(super) fn missed(&mut self, keeps: bool, is_late: bool) {
+        self.is_gone(Gone::Missed, keeps, is_late);
+    }
+
+    /// It was not there to be deleted. A tier that may have the item for all that is told, so only a crash may bring it back.
+    pub(super) fn not_found(&mut self, keeps: bool, is_late: bool) {
+        if !is_late {
+            let missed = self.past.iter_mut().filter(|(_, gone)| *gone == Gone::Missed);
+            missed.for_each(|(_, gone)| *gone = Gone::NotFound);
+        }
+        self.is_gone(Gone::NotFound, keeps, is_late);
+    }
+
+    fn is_gone(&mut self, gone: Gone, keeps: bool, is_late: bool) {
         if is_late {
             if self.now.iter().all(|state| state.held != Held::Nothing) {
                 self.now.push(State::NOTHING);
@@ -94,9 +124,8 @@ impl Own {
         }
         let before = std::mem::replace(&mut self.now, vec![State::NOTHING]);
         if keeps {
-            self.past.extend(
-                before.into_iter().filter(|state| state.held != Held::Nothing).map(|state| (state, None)),
-            );
+            let held = before.into_iter().filter(|state| state.held != Held::Nothing);
+            self.past.extend(held.map(|state| (state, gone)));
         }
     }
 
@@ -108,7 +137,7 @@ impl Own {
         let (is, others) = std::mem::take(&mut self.now).into_iter().partition(|state| state.is(read));
         self.now = is;
         if keeps {
-            self.past.extend(others.into_iter().map(|state: State| (state, Some(at))));
+            self.past.extend(others.into_iter().map(|state: State| (state, Gone::Superseded(at))));
         }
     }
 
@@ -128,15 +157,15 @@ impl Own {
             return;
         };
         let back = std::mem::take(&mut self.past).into_iter();
-        self.now.extend(back.filter(|(_, at)| at.is_none_or(|at| at > safe)).map(|(state, _)| state));
+        let is_back = |gone: Gone| !matches!(gone, Gone::Superseded(at) if at <= safe);
+        self.now.extend(back.filter(|(_, gone)| is_back(*gone)).map(|(state, _)| state));
     }
 
     /// The server began anew after an orderly end: what was only missed may be there again.
     pub(super) fn restart(&mut self) {
-        let (missed, superseded) =
-            std::mem::take(&mut self.past).into_iter().partition(|(_, at)| at.is_none());
-        self.past = superseded;
-        let missed: Vec<(State, Option<Millis>)> = missed;
+        let (missed, others): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.past).into_iter().partition(|(_, gone)| *gone == Gone::Missed);
+        self.past = others;
         self.now.extend(missed.into_iter().map(|(state, _)| state));
     }
 

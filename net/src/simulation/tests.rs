@@ -158,3 +158,32 @@ fn clients_end_what_they_have_begun_before_they_are_let_in() {
 fn a_little_tier_that_makes_room_comes_to_rest() {
     run(100_786, Bug::None).unwrap_or_else(|wrong| panic!("{wrong}"));
 }
+
+/// A deletion that is answered behind a flush which is not was taken for one that is safe, though it found nothing.
+#[test]
+fn a_deletion_makes_safe_what_it_found_and_no_more() {
+    let key = String::from("own:0:0");
+    let write = Action::Set { key: key.clone(), value: vec![1], ttl_ms: None };
+    for (flushes, was_there, crashes, may_return) in
+        [(true, 0, true, true), (true, 0, false, false), (true, 1, true, false), (false, 1, true, false)]
+    {
+        let mut model = Model::new(Excuses::default(), true);
+        let ask = |model: &mut Model, action, reply| {
+            let mut call = model.begin(action, START);
+            call.is_durable = true;
+            model.end(&call, &reply, START)
+        };
+        ask(&mut model, write.clone(), Reply::Ok).unwrap();
+        if flushes {
+            model.begin(Action::Flush { everywhere: true }, START);
+        }
+        ask(&mut model, Action::Delete { key: key.clone() }, Reply::Number(was_there)).unwrap();
+        match crashes {
+            true => model.crash(Some(&|_| Millis::MAX)),
+            false => model.restart(),
+        }
+        let read = ask(&mut model, Action::Get { key: key.clone() }, Reply::Value(vec![1]));
+        assert_eq!(read.is_ok(), may_return, "{:?}", (flushes, was_there, crashes));
+    }
+    run(321_842, Bug::None).unwrap_or_else(|wrong| panic!("{wrong}"));
+}
