@@ -443,3 +443,19 @@ fn keys_tells_what_the_script_itself_has_changed() {
     turns(&mut first, &mut second);
     assert!(sent(&mut first).contains("*1\r\n-ERR in a transaction a script may use"));
 }
+
+#[test]
+fn more_keys_than_it_could_hold_are_not_found_for_it() {
+    let (mut first, mut second) = pair(Protocol::Resp);
+    for number in 0..(1 << 16) + 1 {
+        let key = format!("many:{number}");
+        let hash = first.shard.key_hash(key.as_bytes());
+        let set = Op::Write(Write::set(b"v"));
+        first.shard.execute(&Command { database: 0, key: key.as_bytes(), op: set }, hash, NOW);
+    }
+    execute(&mut first, &resp(&["EVAL", "return #redis.call('keys', ARGV[1])", "0", "many:*"]), 1);
+    (0..100).for_each(|_| turns(&mut first, &mut second));
+    let told = sent(&mut first);
+    assert!(told.starts_with("-ERR too much is found"), "{told}");
+    is_nothing_left(&mut first, &mut second);
+}

@@ -6,8 +6,9 @@ use super::known::{Key, Known};
 use super::overlay::item_in;
 use super::{Fetched, ScriptRun, Step};
 use crate::session::resp::PATTERN_STEPS_MAX;
-use crate::session::{Over, Part, ReplyKind, Work};
+use crate::session::{NotWalked, Over, Part, ReplyKind, Work};
 use crate::worker::connection::Connection;
+use crate::worker::holds::KEYS_MAX;
 use crate::worker::joint::Progress;
 use crate::worker::owned::OwnedAnswer;
 use crate::worker::state::WorkerState;
@@ -77,6 +78,10 @@ impl WorkerState {
         match conn.fetched.as_deref_mut() {
             Some(Fetched { failed: Some(failed), .. }) => {
                 Progress::Ends(std::mem::replace(failed, OwnedAnswer::Local))
+            }
+            // It could not hold them all.
+            Some(Fetched { found: Some(found), .. }) if words::each(found).nth(KEYS_MAX).is_some() => {
+                Progress::Ends(OwnedAnswer::NotWalked(NotWalked::TooMuch))
             }
             Some(Fetched { found: Some(found), .. }) => {
                 words::each(found).for_each(|key| run.known.add(*database, key));
