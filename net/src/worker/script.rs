@@ -6,6 +6,8 @@
 //!        +------- it names another key ---------------+
 //! ```
 //!
+//! KEYS walks all shards before it begins again with what is found: see [`walked`].
+//!
 //! The script itself runs without a pause. Until it has ended nothing is changed: it may begin again with a key more, and be stopped. Among the
 //! commands of a transaction the keys are held already. Where all keys are this shard's and nobody holds one of them, nothing is held: all is
 //! done before anybody else has a turn. Where they are all another shard's, that one is asked to do so: see [`shipped`].
@@ -22,6 +24,7 @@ mod served;
 mod several;
 mod shipped;
 mod told;
+mod walked;
 mod write;
 
 pub(crate) use engine::ScriptEngine;
@@ -61,6 +64,8 @@ pub(crate) struct ScriptRun {
     /// Time that attempts have taken which have ended for another key.
     used: Duration,
     changes: Vec<(Key, Change)>,
+    /// Databases and patterns for which all shards were walked, or are.
+    walked: Vec<Key>,
     /// It has called a command that only reads.
     has_read: bool,
     /// What it has called, until monitors are shown that.
@@ -71,6 +76,8 @@ pub(crate) struct ScriptRun {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
+    /// The keys for a pattern are looked for.
+    Walk,
     Hold,
     /// So many values are asked for.
     Fetch(usize),
@@ -89,11 +96,17 @@ pub(crate) struct Fetched {
     /// The script has ended: what is asked is not for it. Reads are those of its client, who is told of later changes.
     has_ended: bool,
     told: Told,
+    /// What a walk has found, as [`words`](torc_engine::words).
+    found: Option<Vec<u8>>,
 }
 
 impl Fetched {
     pub(super) fn bytes_held(&self) -> usize {
-        self.bytes + self.told.bytes_held()
+        self.bytes + self.told.bytes_held() + self.found.as_ref().map_or(0, Vec::capacity)
+    }
+
+    fn is_walked(&self) -> bool {
+        self.found.is_some() || self.failed.is_some()
     }
 
     /// Whether the script has ended. What is read then is put into the tables of [tracking](super::tracking).
@@ -135,6 +148,14 @@ impl Fetched {
             }
             Answer::Busy { limit } => {
                 self.failed = Some(OwnedAnswer::Busy { limit });
+                None
+            }
+            Answer::Walked { found, .. } => {
+                self.found = Some(found.to_vec());
+                None
+            }
+            Answer::NotWalked(why) => {
+                self.failed = Some(OwnedAnswer::NotWalked(*why));
                 None
             }
             Answer::Outcome(_) | Answer::Published(_) => None,

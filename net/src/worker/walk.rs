@@ -179,7 +179,8 @@ impl WorkerState {
         let part = Part { work, reply: asked.reply, echo: bytes.echo, once: None };
         let came = walk.take(cursor, found, bytes.echo, self.walk_bytes_max());
         conn.asks_alone = false;
-        if !self.go_on(conn, &part, walk, came, asked.read_ns) {
+        // A script asks for the next step itself.
+        if !self.go_on(conn, &part, walk, came, asked.read_ns) && conn.script.is_none() {
             conn.deferred.push_front(OwnedPart::copy(&part, asked.read_ns, &mut self.pool));
         }
     }

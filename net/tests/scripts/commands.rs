@@ -36,7 +36,9 @@ fn commands_do_in_scripts_what_they_do_elsewhere() {
             ("return redis.call('exists', 'there')", ":0\r\n"),
             ("return redis.call('move', 'a', 3)", ":1\r\n"),
             ("redis.call('select', 3) return redis.call('get', 'a')", "$1\r\n1\r\n"),
-            ("return redis.call('keys', '*')", "-ERR This Redis command is not allowed from script"),
+            ("return #redis.call('keys', 'b*')", ":2\r\n"),
+            ("redis.call('select', 3) return redis.call('keys', 't*')", "*1\r\n$5\r\nthere\r\n"),
+            ("return redis.call('dbsize')", "-ERR This Redis command is not allowed from script"),
             ("return redis.call('flushall')", "-ERR This Redis command is not allowed from script"),
             ("return redis.call('config', 'get', '*')", "-ERR This Redis command is not allowed from script"),
             (
@@ -58,6 +60,30 @@ fn commands_do_in_scripts_what_they_do_elsewhere() {
             ":100001\r\n"
         );
         assert_eq!(client.ask(&["GETRANGE", "long", "99998", "-1"]), "$3\r\nxyz\r\n");
+    });
+}
+
+/// As libraries empty a namespace: they name no key.
+#[test]
+fn a_script_deletes_the_keys_that_match_a_pattern_beside_those_who_write_others() {
+    const CLEAR: &str = "local n = 0 for _, key in ipairs(redis.call('KEYS', ARGV[1])) do n = n + redis.call('DEL', key) end return n";
+    on_each(|server| {
+        let mut client = Client::new(address(server));
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                let mut client = Client::new(address(server));
+                (0..1000).for_each(|number| _ = client.ask(&["SET", &format!("other:{number}"), "v"]));
+            });
+            for _ in 0..3 {
+                for number in 0..200 {
+                    client.ask(&["SET", &format!("ns:{number}"), "v"]);
+                }
+                assert_eq!(client.eval(CLEAR, &[], &["ns:*"]), ":200\r\n");
+            }
+            writer.join().unwrap();
+        });
+        assert_eq!(client.ask(&["KEYS", "ns:*"]), "*0\r\n");
+        assert_eq!(client.eval("return #redis.call('keys', '*')", &[], &[]), ":1000\r\n");
     });
 }
 

@@ -122,6 +122,10 @@ def limited(url):
         assert not limiter.test(item, name) and limiter.get_window_stats(item, name).remaining == 0
         limiter.clear(item, name)
         assert limiter.hit(item, name)
+    if url.startswith("redis"):
+        # Its script asks for all keys that begin so.
+        assert storage.reset() == 2
+        assert limiter.get_window_stats(item, name).remaining == 30
 
 
 def main(address):

@@ -1,10 +1,11 @@
 //! A run of a script, on copies of what its keys have.
 
+use super::known::Item;
 #[cfg(test)]
 use super::known::Known;
-use super::known::{Item, Key};
 use super::overlay::{Overlay, Shown};
 use super::run::Asked;
+use super::walked::Wanted;
 use super::{MEMORY, ScriptRun, TIME};
 use crate::metrics::OutcomeClass;
 use crate::session::{Limits, Port, Protocol};
@@ -16,15 +17,15 @@ use std::time::Instant;
 use torc_lua::{Ended, Invocation, Limits as TimeAndMemory, Stop};
 
 impl WorkerState {
-    /// Runs a script: how it ends, and the keys that it has named besides. What it would change, and its reply, are in the run then.
+    /// Runs a script: how it ends, and what it is to begin again for. What it would change, and its reply, are in the run then.
     pub(super) fn run_on_copies(
         &mut self,
         run: &mut ScriptRun,
         items: &[Option<Item>],
         asked: Asked<'_>,
         (port, resp3): (Port, bool),
-    ) -> (Ended, Vec<Key>) {
-        let Some(mut engine) = self.scripts.take() else { return (Ended::Unknown, Vec::new()) };
+    ) -> (Ended, Wanted) {
+        let Some(mut engine) = self.scripts.take() else { return (Ended::Unknown, Wanted::default()) };
         let (now, limits) = (self.now, self.settings.scripts);
         // All attempts have the time of one.
         let limits = TimeAndMemory { time: limits.time.saturating_sub(run.used), ..limits };
@@ -65,7 +66,8 @@ impl WorkerState {
             shown: self.monitoring.is_on.then(Shown::default),
             published: Vec::new(),
             published_bytes: 0,
-            wanted: Vec::new(),
+            walked: &run.walked,
+            wanted: Wanted::default(),
         };
         let mut ended = match has_room {
             true => engine.lua.run(&mut overlay, &invocation, &mut run.reply),

@@ -1,9 +1,10 @@
 //! What a script sees of the shards while it runs: copies of the values of its keys, in a store of its own.
 
 use super::known::{Change, Item, Key, Known, Named, Touched};
+use super::walked::{Wanted, matching};
 use crate::session::{
-    About, Answer, Calls, ComposeContext, Limits, NotCalled, Output, Part, Piece, ReplyKind, Scratch, Work,
-    resp,
+    About, Answer, Calls, ComposeContext, Limits, NotCalled, NotWalked, Output, Over, Part, Piece, ReplyKind,
+    Scratch, Work, resp,
 };
 use crate::worker::joint::Asked;
 use crate::worker::view::{View, context};
@@ -69,8 +70,10 @@ pub(super) struct Overlay<'o> {
     pub(super) published_bytes: usize,
     /// What monitors are shown of its commands, if there are any.
     pub(super) shown: Option<Shown>,
-    /// Keys that it has named and may not use yet: it is to begin again with them.
-    pub(super) wanted: Vec<Key>,
+    /// For what KEYS can be told.
+    pub(super) walked: &'o [Key],
+    /// What it may not use yet: it is to begin again with that.
+    pub(super) wanted: Wanted,
 }
 
 impl Overlay<'_> {
@@ -140,7 +143,7 @@ impl Overlay<'_> {
     fn check_keys(&mut self, part: &Part<'_>) -> Result<(), NotCalled> {
         let mut want = |database: u16, key: &[u8]| {
             if self.known.place(database, key).is_none() {
-                self.wanted.push((database, key.into()));
+                self.wanted.keys.push((database, key.into()));
             }
         };
         match &part.work {
@@ -151,6 +154,12 @@ impl Overlay<'_> {
             }
             Work::Messages { about: About::Publish { .. }, .. } if !self.may_change => {
                 return Err(NotCalled::Changes);
+            }
+            Work::Walk { database, over: Over::Keys } => {
+                let is_it = |(of, pattern): &Key| of == database && **pattern == *part.echo;
+                if !self.walked.iter().any(is_it) {
+                    self.wanted.walk = Some((*database, part.echo.into()));
+                }
             }
             Work::Local | Work::Messages { about: About::Publish { .. }, .. } => {}
             _ => return Err(NotCalled::Forbidden),
@@ -208,6 +217,14 @@ impl Overlay<'_> {
                 }
                 let change = Change::Publish { sharded: *sharded, message: message.to_vec() };
                 self.published.push(((0, Box::from(*name)), change));
+            }
+            Work::Walk { database, .. } => {
+                let found = matching((store, self.known), (*database, part.echo), *now);
+                let answer = match &found {
+                    Some(found) => Answer::Walked { count: 0, found },
+                    None => Answer::NotWalked(NotWalked::Pattern),
+                };
+                session.compose(resp_reply(part), &[], part.echo, &answer, &context, output);
             }
             _ => answer_with(&[], &Answer::Local),
         }
@@ -291,7 +308,7 @@ impl Host for Overlay<'_> {
                 return Ok(());
             }
         };
-        if !self.wanted.is_empty() {
+        if self.wanted.is_any() {
             return Err(Stop::Host);
         }
         self.has_read |= only_reads;

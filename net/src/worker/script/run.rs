@@ -3,6 +3,7 @@
 use super::copies::outcome_of;
 use super::known::{Change, Key, Known};
 use super::told::Told;
+use super::walked::Wanted;
 use super::{Fetched, ScriptRun, Step, name_of};
 use crate::metrics::{CommandClass, OutcomeClass};
 use crate::session::{Answer, Part, Port, ReplyKind, Script as Named, Work};
@@ -79,6 +80,7 @@ impl WorkerState {
         };
         loop {
             let progress = match run.step {
+                Step::Walk => self.walk_for_script(conn, &mut run, read_ns),
                 Step::Hold => self.hold_for_script(conn, &mut run),
                 Step::Fetch(place) => self.fetch_for_script(conn, &mut run, place, read_ns),
                 Step::Run => self.run_script(conn, &mut run, asked),
@@ -126,6 +128,7 @@ impl WorkerState {
             attempts: 0,
             used: Duration::ZERO,
             changes: Vec::new(),
+            walked: Vec::new(),
             has_read: false,
             shown: None,
             reply: Vec::new(),
@@ -232,13 +235,13 @@ impl WorkerState {
     }
 
     /// Lets a script begin again with keys that it has named.
-    fn restart_script(&mut self, conn: &mut Connection, run: &mut ScriptRun, wanted: Vec<Key>) -> Progress {
+    fn restart_script(&mut self, conn: &mut Connection, run: &mut ScriptRun, wanted: Wanted) -> Progress {
         let refuse = |run: &mut ScriptRun, words: &[u8]| {
             run.reply.clear();
             compose::error(&mut run.reply, words);
             Progress::Ends(OwnedAnswer::Script)
         };
-        if conn.on_shard_port && wanted.iter().any(|(_, key)| self.owner(key) != self.number) {
+        if conn.on_shard_port && wanted.keys.iter().any(|(_, key)| self.owner(key) != self.number) {
             return refuse(run, b"ERR Script attempted to access a non local key in a cluster node");
         }
         if !run.is_alone {
@@ -252,8 +255,9 @@ impl WorkerState {
         self.end_lone(conn);
         run.is_held = false;
         run.known.forget_touched();
-        wanted.iter().for_each(|(database, key)| run.known.add(*database, key));
+        wanted.keys.iter().for_each(|(database, key)| run.known.add(*database, key));
         run.step = Step::Hold;
+        wanted.walk.into_iter().for_each(|walk| self.begin_walk_for_script(conn, run, walk));
         Progress::Goes
     }
 }

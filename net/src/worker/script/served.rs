@@ -102,12 +102,14 @@ impl WorkerState {
             return Ok(Some(outcome_of(ended)));
         }
         run.attempts += 1;
-        if run.attempts > ATTEMPTS_MAX || wanted.iter().any(|(_, key)| self.owner(key) != self.number) {
+        let is_elsewhere =
+            wanted.walk.is_some() || wanted.keys.iter().any(|(_, key)| self.owner(key) != self.number);
+        if run.attempts > ATTEMPTS_MAX || is_elsewhere {
             return Err(OwnedAnswer::Later);
         }
         self.stats.scripts_begun_again.add(1);
         run.known.forget_touched();
-        wanted.iter().for_each(|(database, key)| run.known.add(*database, key));
+        wanted.keys.iter().for_each(|(database, key)| run.known.add(*database, key));
         Ok(None)
     }
 

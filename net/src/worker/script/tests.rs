@@ -398,3 +398,64 @@ fn what_it_reads_may_take_no_more_than_a_script_may() {
     assert_eq!(counts(&first), (2, 0));
     is_nothing_left(&mut first, &mut second);
 }
+
+#[test]
+fn it_may_ask_for_keys_and_delete_them() {
+    let (mut first, mut second) = pair(Protocol::Resp);
+    first.settings.limits.arguments_max = 100;
+    let keys: Vec<String> = (0..40).map(|number| format!("ns:{number}")).collect();
+    for key in &keys {
+        ask((&mut first, &mut second), &["SET", key, "v"]);
+    }
+    ask((&mut first, &mut second), &["SET", "other", "v"]);
+    let script = "local n = 0 for _, key in ipairs(redis.call('KEYS', ARGV[1])) do n = n + redis.call('DEL', key) end \
+                  return {n, redis.call('keys', '*')}";
+    for (pattern, answer) in
+        [("none*", "*2\r\n:0\r\n*41\r\n"), ("ns:*", "*2\r\n:40\r\n*1\r\n$5\r\nother\r\n")]
+    {
+        execute(&mut first, &resp(&["EVAL", script, "0", pattern]), 1);
+        (0..10).for_each(|_| turns(&mut first, &mut second));
+        let told = sent(&mut first);
+        assert!(told.starts_with(answer), "{told}");
+        is_nothing_left(&mut first, &mut second);
+    }
+    assert_eq!(ask((&mut first, &mut second), &["EXISTS", "other", "ns:0", "ns:39"]), ":1\r\n");
+    assert_eq!(first.stats.scripts_begun_again.read(), 4);
+}
+
+#[test]
+fn keys_tells_what_the_script_itself_has_changed() {
+    let (mut first, mut second) = pair(Protocol::Resp);
+    let keys = [0, 1].map(|shard| key_of(&first, shard));
+    for key in &keys {
+        ask((&mut first, &mut second), &["SET", key, "v"]);
+        let script = "redis.call('del', KEYS[1]) local a = redis.call('keys', '*') redis.call('set', KEYS[1], 'w') \
+                      return {#a, #redis.call('keys', '*'), #redis.call('keys', 'nothing')}";
+        execute(&mut first, &resp(&["EVAL", script, "1", key]), 1);
+        (0..10).for_each(|_| turns(&mut first, &mut second));
+        assert_eq!(sent(&mut first), "*3\r\n:0\r\n:1\r\n:0\r\n");
+        is_nothing_left(&mut first, &mut second);
+        ask((&mut first, &mut second), &["DEL", key]);
+    }
+    // Its keys are held already, and no others can be.
+    let words: [&[&str]; 3] = [&["MULTI"], &["EVAL", "return redis.call('keys', '*')", "0"], &["EXEC"]];
+    execute(&mut first, &words.map(resp).concat(), 10);
+    turns(&mut first, &mut second);
+    assert!(sent(&mut first).contains("*1\r\n-ERR in a transaction a script may use"));
+}
+
+#[test]
+fn more_keys_than_it_could_hold_are_not_found_for_it() {
+    let (mut first, mut second) = pair(Protocol::Resp);
+    for number in 0..(1 << 16) + 1 {
+        let key = format!("many:{number}");
+        let hash = first.shard.key_hash(key.as_bytes());
+        let set = Op::Write(Write::set(b"v"));
+        first.shard.execute(&Command { database: 0, key: key.as_bytes(), op: set }, hash, NOW);
+    }
+    execute(&mut first, &resp(&["EVAL", "return #redis.call('keys', ARGV[1])", "0", "many:*"]), 1);
+    (0..100).for_each(|_| turns(&mut first, &mut second));
+    let told = sent(&mut first);
+    assert!(told.starts_with("-ERR too much is found"), "{told}");
+    is_nothing_left(&mut first, &mut second);
+}
