@@ -136,6 +136,18 @@ impl Server {
         send_signal(self.child.id(), signal);
     }
 
+    /// The reasons for which it has closed clients, and how many; `None`: it does not answer.
+    fn closes(&self) -> Option<Vec<String>> {
+        let address = self.ready["admin"].as_str()?.strip_prefix("http://")?;
+        let mut stream = TcpStream::connect(address).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: torc\r\nConnection: close\r\n\r\n").ok()?;
+        let mut metrics = String::new();
+        stream.read_to_string(&mut metrics).ok()?;
+        let closes = metrics.lines().filter_map(|line| line.strip_prefix("torc_connections_closed_total"));
+        Some(closes.filter(|line| !line.ends_with(" 0")).map(str::to_owned).collect())
+    }
+
     /// Waits for the end: exit status and all that was said on stderr.
     pub(crate) fn wait(&mut self) -> (ExitStatus, String) {
         let end = Instant::now() + PATIENCE;
@@ -149,10 +161,16 @@ impl Server {
     }
 }
 
+/// Of a test that fails, it is told what its server has said and which clients it has closed.
 impl Drop for Server {
     fn drop(&mut self) {
+        let closes = if std::thread::panicking() { self.closes() } else { None };
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            let stderr = self.stderr.recv_timeout(PATIENCE).unwrap_or_default();
+            eprintln!("the server has closed {closes:?}, and said:\n{stderr}");
+        }
     }
 }
 
