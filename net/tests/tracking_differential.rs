@@ -8,10 +8,13 @@
 //! Left out, as `docs/commands.md` has it otherwise: prefixes (Redis tells them at the end of its turn), what all shards do (FLUSHALL,
 //! SWAPDB), and scripts that read what they have written.
 
+#[path = "support/random.rs"]
+mod random;
 #[path = "support/redis.rs"]
 mod redis;
 mod servers;
 
+use random::Random;
 use redis::{Redis, next_frames_until};
 use servers::*;
 use std::io::{Read, Write};
@@ -19,22 +22,6 @@ use torc_proto::resp::compose;
 
 const STEPS: usize = 3000;
 const KEYS: usize = 6;
-
-/// The same numbers in every run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, count: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % count as u64) as usize
-    }
-
-    fn of<'w>(&mut self, words: &[&'w str]) -> &'w str {
-        words[self.below(words.len())]
-    }
-}
 
 type Words = Vec<String>;
 
@@ -172,7 +159,7 @@ fn a_client_that_keeps_copies_is_told_as_by_redis() {
     for (config, seed) in kinds().into_iter().zip(1..) {
         let (kind, shards) = (config.transport, config.shards);
         let server = start(config);
-        let mut random = Random(0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(seed));
+        let mut random = Random(seed);
         let (mut ours, mut our_other) =
             (Client::new(connect(address(&server))), Client::new(connect(address(&server))));
         let (mut theirs, mut their_other) = (Client::new(redis.connect()), Client::new(redis.connect()));
