@@ -177,7 +177,8 @@ impl ScriptRun {
     pub(super) fn bytes_held(&self) -> usize {
         let changes: usize =
             self.changes.iter().map(|((_, key), change)| key.len() + change.value().len()).sum();
-        size_of::<ScriptRun>() + self.known.bytes_held() + self.reply.capacity() + changes
+        let walked: usize = self.walked.iter().map(|(_, pattern)| size_of::<Key>() + pattern.len()).sum();
+        size_of::<ScriptRun>() + self.known.bytes_held() + self.reply.capacity() + changes + walked
     }
 }
 

@@ -3,7 +3,6 @@
 //! make while the walk passes are told or not, as KEYS tells them outside of scripts.
 
 use super::known::{Key, Known};
-use super::overlay::item_in;
 use super::{Fetched, ScriptRun, Step};
 use crate::session::resp::PATTERN_STEPS_MAX;
 use crate::session::{NotWalked, Over, Part, ReplyKind, Work};
@@ -14,7 +13,7 @@ use crate::worker::owned::OwnedAnswer;
 use crate::worker::state::WorkerState;
 use crate::worker::tracking::add_word;
 use torc_engine::Shard;
-use torc_engine::command::{Millis, Read};
+use torc_engine::command::{Command, Millis, Op, Outcome, Read};
 use torc_engine::words;
 use torc_proto::resp::glob;
 
@@ -41,9 +40,12 @@ pub(super) fn matching(
 ) -> Option<Vec<u8>> {
     let (mut found, mut steps) = (Vec::new(), PATTERN_STEPS_MAX);
     for (_, key) in known.named().filter(|(of, _)| *of == database) {
-        let is_there = glob::matches(pattern, key, &mut steps)?
-            && item_in(store, (database, key), Read::LOOK, now).is_some();
-        if is_there {
+        if !glob::matches(pattern, key, &mut steps)? {
+            continue;
+        }
+        let look = Command { database, key, op: Op::Read(Read::LOOK) };
+        let hash = store.key_hash(key);
+        if let Outcome::Item(_) = store.execute(&look, hash, now) {
             add_word(key, &mut found);
         }
     }
