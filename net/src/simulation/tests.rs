@@ -108,8 +108,8 @@ fn bugs_put_in_on_purpose_are_caught() {
     });
 }
 
-/// While a tier was read, what scripts, RENAME, MSETNX and BITOP read of keys that nobody knew yet missed, and what they wrote by that took
-/// the place of what the tier had.
+/// While a tier is read, what scripts, RENAME, MSETNX and BITOP read of keys that nobody knows yet must not miss: what they write by that
+/// would take the place of what the tier has.
 #[test]
 fn what_decides_on_a_change_waits_until_a_tier_is_known() {
     for seed in [78, 442, 1386] {
@@ -117,7 +117,7 @@ fn what_decides_on_a_change_waits_until_a_tier_is_known() {
     }
 }
 
-/// Keys that a step of SCAN got from the tier were not charged to its client as they came, but in its next turn.
+/// Keys that a step of SCAN gets from the tier are charged to its client as they come, not in its next turn.
 #[test]
 fn clients_are_charged_for_keys_that_a_scan_gets_from_the_tier() {
     for seed in [724, 915] {
