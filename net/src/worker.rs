@@ -116,6 +116,8 @@ use std::time::Duration;
 /// Parts and parsed bytes after which a turn begins no other round.
 const TURN_PARTS: usize = 512;
 const TURN_BYTES: usize = 1 << 20;
+/// What a source takes beside its bytes, for its answers and their places, which are short as a rule.
+const SOURCE_BYTES: usize = 8 << 10;
 /// Parts whose buckets and items are fetched ahead together: few enough that they are still in the cache.
 const BATCH_PARTS: usize = 64;
 /// Items of background work in a busy turn, and in an idle one.
@@ -155,6 +157,8 @@ pub(crate) struct Worker<T: Transport, C: Clock> {
     state: WorkerState,
     events: Vec<Event>,
     arrivals: VecDeque<Arrival>,
+    /// Bytes that the turn may still put behind the inputs of connections.
+    behind_room: usize,
     sources: Vec<Source>,
     spans: Vec<Span>,
     prepared: Vec<Prepared>,
@@ -182,6 +186,7 @@ impl<T: Transport, C: Clock> Worker<T, C> {
             state,
             events: Vec::new(),
             arrivals: VecDeque::new(),
+            behind_room: TURN_BYTES,
             sources: Vec::new(),
             spans: Vec::new(),
             prepared: vec![Prepared::default(); BATCH_PARTS],
@@ -243,6 +248,7 @@ impl<T: Transport, C: Clock> Worker<T, C> {
 
     /// One turn of the loop, waiting at most `wait` for something to do.
     pub(crate) fn turn(&mut self, wait: Duration) -> io::Result<()> {
+        self.transport.set_receive_window(self.state.receive_window());
         if self.spin.is_on() {
             if !self.look(wait)? {
                 return Ok(());
@@ -341,6 +347,7 @@ impl<T: Transport, C: Clock> Worker<T, C> {
     /// Parses and executes until nothing is left, or the turn has had its share.
     fn rounds(&mut self) {
         let (mut parts, mut bytes) = (0, 0);
+        self.behind_room = self.state.turn_bytes(TURN_BYTES);
         while self.goes_on(parts, bytes) && !(self.arrivals.is_empty() && self.state.rounds.is_done()) {
             #[cfg(test)]
             {
@@ -358,7 +365,10 @@ impl<T: Transport, C: Clock> Worker<T, C> {
         if self.state.has(Bug::EndlessTurn) {
             return !self.state.takes_nothing();
         }
-        parts < self.turn_parts && bytes < self.state.turn_bytes(TURN_BYTES) && !self.state.takes_nothing()
+        parts < self.turn_parts
+            && bytes < self.state.turn_bytes(TURN_BYTES)
+            && self.behind_room > 0
+            && !self.state.takes_nothing()
     }
 
     /// Parses what up to [`ROUND_CONNECTIONS`] connections sent, then executes all of it. Returns how many parts and bytes
@@ -394,9 +404,10 @@ impl<T: Transport, C: Clock> Worker<T, C> {
         if self.state.has(Bug::FirstForEver) {
             return self.gather_first();
         }
-        self.gather_arrivals(ROUND_CONNECTIONS - ROUND_READY);
-        self.gather_ready();
-        self.gather_arrivals(ROUND_CONNECTIONS);
+        let mut room = self.state.turn_bytes(TURN_BYTES);
+        self.gather_arrivals(ROUND_CONNECTIONS - ROUND_READY, &mut room);
+        self.gather_ready(&mut room);
+        self.gather_arrivals(ROUND_CONNECTIONS, &mut room);
     }
 
     /// What [`Bug::FirstForEver`] does: the first in the queue is parsed alone.
@@ -412,18 +423,22 @@ impl<T: Transport, C: Clock> Worker<T, C> {
         }
     }
 
-    /// Adds sources until there are `count`. Received bytes are parsed where they are; only bytes that other input of their
-    /// connection waits before are copied.
-    fn gather_arrivals(&mut self, count: usize) {
+    /// Adds sources until there are `count`, or no `room` for more of their bytes. Received bytes are parsed where they are;
+    /// only bytes that other input of their connection waits before are copied.
+    fn gather_arrivals(&mut self, count: usize, room: &mut usize) {
         while self.sources.len() < count
+            && *room > 0
+            && self.behind_room > 0
             && let Some(&Arrival { conn, buffer, len }) = self.arrivals.front()
         {
             match self.state.take_arrival(conn, len, self.sources.len()) {
                 Arrived::NextRound => return,
                 Arrived::InPlace => {
+                    *room = room.saturating_sub(SOURCE_BYTES + len as usize);
                     self.sources.push(Source { conn, bytes: SourceBytes::Buffer(buffer, len) });
                 }
                 Arrived::Behind => {
+                    self.behind_room = self.behind_room.saturating_sub(len as usize);
                     self.state.append_input(conn, self.transport.received(buffer, len));
                     self.transport.recycle(buffer);
                 }
@@ -432,10 +447,12 @@ impl<T: Transport, C: Clock> Worker<T, C> {
         }
     }
 
-    fn gather_ready(&mut self) {
+    fn gather_ready(&mut self, room: &mut usize) {
         while self.sources.len() < ROUND_CONNECTIONS
+            && *room > 0
             && let Some((conn, input)) = self.state.next_ready(self.sources.len())
         {
+            *room = room.saturating_sub(SOURCE_BYTES + input.len());
             self.sources.push(Source { conn, bytes: SourceBytes::Own(input) });
         }
     }

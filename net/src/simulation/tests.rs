@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicU64;
 /// Steps that every test run takes.
 const STEPS: u64 = 1_000_000;
 /// Seeds within which a bug must show.
-const SEEDS: u64 = 1000;
+const SEEDS: u64 = 6000;
 
 fn run(seed: u64, bug: Bug) -> Result<Took, String> {
     Simulation::new(seed, bug).run()

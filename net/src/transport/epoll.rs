@@ -9,6 +9,7 @@ use super::pieces::Message;
 use super::sockets::{
     ACCEPT_RETRY, EVENTS_MAX, EventFd, SocketsConfig, addresses, is_shortage, say, shutdown, taken,
 };
+use super::window::Window;
 use super::{BufferId, ConnId, Event, GENERATIONS, Notice, Pieces, Transport, Waker};
 use socket2::SockRef;
 use std::io;
@@ -96,6 +97,9 @@ pub struct Epoll {
     accept_retry: Option<Instant>,
     pending: Vec<Event>,
     ready: Vec<libc::epoll_event>,
+    window: Window,
+    /// The place of the event that is looked at first.
+    first: usize,
 }
 
 /// The two upper bits of an epoll event's data say what the event is about. 0: a connection, whose generation and place
@@ -135,6 +139,8 @@ impl Epoll {
                 bytes,
                 free: (0..count).rev().collect(),
             },
+            window: Window::open(bytes),
+            first: 0,
             sends: Vec::new(),
             watched: None,
             accept_retry: None,
@@ -338,13 +344,16 @@ impl Epoll {
     }
 
     fn receive_to_buffer(&mut self, conn: ConnId, events: &mut Vec<Event>) {
+        if self.buffers.free.is_empty() || !self.window.take() {
+            return;
+        }
         let Some(buffer) = self.buffers.free.pop() else { return };
         let slot = self.buffers.slot(buffer);
         let Some(fd) = self.look(conn).map(|socket| socket.fd.as_raw_fd()) else {
             self.buffers.free.push(buffer);
             return;
         };
-        let room = &mut self.buffers.memory[slot];
+        let room = &mut self.buffers.memory[slot][..self.window.piece];
         // SAFETY: `room` is writable for its length during the call.
         let received = unsafe { libc::recv(fd, room.as_mut_ptr().cast(), room.len(), libc::MSG_DONTWAIT) };
         if received > 0 {
@@ -413,8 +422,11 @@ impl Transport for Epoll {
             (false, Some(wait), Some(retry)) => Some(wait.min(retry)),
             (false, wait, retry) => wait.or(retry),
         };
-        for number in 0..self.wait(wait)? {
-            let ready = self.ready[number];
+        let count = self.wait(wait)?;
+        // What the window has no room for stays ready, and is told of in the same order each time.
+        self.first = self.first.wrapping_add(1);
+        for number in 0..count {
+            let ready = self.ready[(self.first + number) % count];
             self.dispatch(ready, events);
             // At once: a place that is free now may be taken again by the next event.
             events.append(&mut self.pending);
@@ -424,6 +436,11 @@ impl Transport for Epoll {
 
     fn received(&self, buffer: BufferId, len: u32) -> &[u8] {
         &self.buffers.memory[self.buffers.slot(buffer.0)][..len as usize]
+    }
+
+    fn set_receive_window(&mut self, bytes: usize) {
+        let count = self.buffers.memory.len() / self.buffers.bytes;
+        self.window = Window::of(bytes, self.buffers.bytes, count);
     }
 
     fn recycle(&mut self, buffer: BufferId) {

@@ -26,6 +26,7 @@ pub(crate) mod sockets;
 #[cfg(test)]
 mod tests;
 pub mod uring;
+pub(crate) mod window;
 
 pub use pieces::{PIECES_BYTES_MAX, PIECES_MAX, Pieces};
 
@@ -167,6 +168,10 @@ pub trait Transport {
     /// Reads a client in small pieces, because it sends faster than it is served and other clients would wait. The
     /// transport ends this by itself when the client sends less.
     fn ration(&mut self, _conn: ConnId) {}
+
+    /// What all clients together may bring to buffers from here on until the next call, bytes, as there is no room for more;
+    /// 0: nothing. What is under way may come beside it.
+    fn set_receive_window(&mut self, _bytes: usize) {}
 
     /// Ends a connection; `Closed` follows.
     fn close(&mut self, conn: ConnId);

@@ -10,6 +10,7 @@
 //! fills its window, and sends to it stand still.
 //! The simulation turns a worker that sleeps when [`Sim::wakes`] says so, or when its wait is over.
 
+use super::window::Window;
 use super::{BufferId, ConnId, Event, GENERATIONS, Notice, Pieces, Transport, Waker};
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -204,6 +205,7 @@ pub(crate) struct Sim {
     buffers: Vec<Vec<u8>>,
     free: Vec<u16>,
     buffer_bytes: usize,
+    window: Window,
     accepting: bool,
     pending: Vec<Event>,
     /// Sends that are reported with the next event.
@@ -223,6 +225,7 @@ impl Sim {
             buffers: vec![Vec::new(); buffers as usize],
             free: (0..buffers).collect(),
             buffer_bytes,
+            window: Window::open(buffer_bytes),
             accepting: true,
             pending: Vec::new(),
             with_next: Vec::new(),
@@ -234,7 +237,17 @@ impl Sim {
     /// Whether a worker that sleeps in [`Transport::turn`] would be awake now.
     pub(crate) fn wakes(&mut self) -> bool {
         self.progress();
-        !self.pending.is_empty() || self.waker.woken.load(Relaxed)
+        !self.pending.is_empty() || self.waker.woken.load(Relaxed) || self.has_starved()
+    }
+
+    /// Whether a link waits for the next window: a worker does not sleep then.
+    fn has_starved(&self) -> bool {
+        let network = self.network.borrow();
+        let waits = |&number: &usize| {
+            let link = &network.links[number];
+            link.shard == self.shard && link.conn.is_some() && !link.paused && !link.to_server.is_empty()
+        };
+        self.window.count == 0 && network.alive.iter().any(waits)
     }
 
     /// Receive buffers that the worker has.
@@ -356,8 +369,11 @@ impl Sim {
                 return;
             }
         }
+        if self.free.is_empty() || !self.window.take() {
+            return;
+        }
         let Some(buffer) = self.free.pop() else { return };
-        let count = fragment(link.to_server.len().min(self.buffer_bytes), cut, random);
+        let count = fragment(link.to_server.len().min(self.window.piece), cut, random);
         link.moved += count as u64;
         self.buffers[buffer as usize] = link.to_server.drain(..count).collect();
         events.push(Event::Received { conn, buffer: BufferId(buffer), len: count as u32 });
@@ -442,6 +458,10 @@ impl Transport for Sim {
 
     fn received(&self, buffer: BufferId, len: u32) -> &[u8] {
         &self.buffers[buffer.0 as usize][..len as usize]
+    }
+
+    fn set_receive_window(&mut self, bytes: usize) {
+        self.window = Window::of(bytes, self.buffer_bytes, self.buffers.len());
     }
 
     fn recycle(&mut self, buffer: BufferId) {

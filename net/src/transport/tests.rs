@@ -121,6 +121,7 @@ trait Face {
     fn send_all(&mut self, conn: ConnId, pieces: Pieces, notice: Notice);
     fn pause(&mut self, conn: ConnId);
     fn resume(&mut self, conn: ConnId);
+    fn set_receive_window(&mut self, bytes: usize);
     fn taken(&self, conn: ConnId) -> u64;
     fn receive_into(&mut self, conn: ConnId, room: Room, last: bool) -> Result<(), Room>;
     fn recall(&mut self, conn: ConnId);
@@ -152,6 +153,10 @@ impl<T: Transport> Face for T {
 
     fn resume(&mut self, conn: ConnId) {
         Transport::resume(self, conn);
+    }
+
+    fn set_receive_window(&mut self, bytes: usize) {
+        Transport::set_receive_window(self, bytes);
     }
 
     fn taken(&self, conn: ConnId) -> u64 {
@@ -375,6 +380,46 @@ fn a_client_is_read_and_watched_again_however_often_it_was_paused() {
         }
         transport.close(conn);
         assert_eq!(closed(transport, conn), 0);
+    });
+}
+
+/// The lengths of what comes in a turn with such a window. Those who have no room turn again.
+fn received_in(transport: &mut dyn Face, window: usize) -> Vec<usize> {
+    transport.set_receive_window(window);
+    let mut lengths = Vec::new();
+    for event in transport.turn(TURN) {
+        if let Event::Received { buffer, len, .. } = event {
+            transport.recycle(buffer);
+            lengths.push(len as usize);
+        }
+    }
+    lengths
+}
+
+/// It may have thousands of clients, all of which send as much as they can.
+#[test]
+fn a_client_brings_no_more_than_the_window_lets_in() {
+    on_sockets(|transport, _, mut client| {
+        let buffers = usize::from(BUFFERS) * BUFFER_BYTES as usize;
+        let sent = buffers + 20 * BUFFER_BYTES as usize;
+        client.write_all(&vec![7; sent]).unwrap();
+        thread::sleep(TURN);
+        // Buffers that the kernel has already are filled first.
+        let mut left = sent;
+        for _ in 0..20 {
+            left -= received_in(transport, 0).iter().sum::<usize>();
+        }
+        assert!(left >= sent - buffers, "{left} of {sent}");
+        let mut came = 0;
+        while came < left {
+            let lengths = received_in(transport, 1);
+            assert!(lengths.len() <= 1 && lengths.iter().all(|len| *len <= 512), "{lengths:?}");
+            came += lengths.iter().sum::<usize>();
+            if came > left / 2 {
+                came += received_in(transport, usize::MAX).iter().sum::<usize>();
+            }
+        }
+        assert_eq!(came, left);
     });
 }
 

@@ -45,8 +45,16 @@ const SURPLUS_SHARE: u64 = 256;
 const ASIDE_MS: u64 = 1000;
 /// Share of a shard's memory that the parts of a round may take.
 const ROUND_SHARE: u64 = 64;
-/// Share of the grant that a turn parses at most.
+/// The grant is lowered by this share at most, each so many milliseconds.
+const LOWER_SHARE: usize = 64;
+const LOWER_MS: u64 = 10;
+/// Share of the grant that a turn parses at most, and of what is left until clients hold more than they may: copies take more
+/// than what was parsed, which is not given back at once.
 const TURN_SHARE: usize = 16;
+const COPIED_SHARE: usize = 4;
+/// Share of the grant that a turn receives at most, and bytes that are few for any grant.
+const WINDOW_SHARE: usize = 64;
+const WINDOW_BYTES_MIN: usize = 16 << 10;
 
 /// How much of the grant is in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,6 +81,8 @@ pub(crate) struct Budget {
     pub(super) lends: bool,
     /// What clients may hold now.
     pub(super) grant: usize,
+    /// When it was lowered last.
+    pub(super) lowered_at: Millis,
     /// What the store leaves beside itself, and since when it leaves so much.
     pub(super) aside: u64,
     pub(super) aside_since: Millis,
@@ -140,6 +150,7 @@ impl Budget {
             fixed: config.fixed as usize,
             lends: config.lends,
             grant: if config.lends { config.floor } else { config.clients } as usize,
+            lowered_at: 0,
             aside: 0,
             aside_since: 0,
             connections: 0,
@@ -203,7 +214,13 @@ impl Budget {
 
     /// How many of `max` bytes are parsed in a turn: they may all have to be copied, for other shards or to wait.
     pub(super) fn turn_bytes(&self, max: usize) -> usize {
-        max.min(self.grant / TURN_SHARE)
+        let left = self.overdraft().saturating_sub(self.used()) / COPIED_SHARE;
+        max.min(self.grant / TURN_SHARE).min(left.max(1))
+    }
+
+    /// What clients hold at most before they hold more than they may: what was received already does not fit to the byte.
+    fn overdraft(&self) -> usize {
+        self.grant / 16 * 17
     }
 
     /// Whether a connection may hold more than others while memory is short: one may, so that a long request gets done.
@@ -260,13 +277,20 @@ impl Budget {
         ((self.fixed + self.used() + self.used() / ALLOCATOR_SHARE) as i64 + beyond).max(0) as u64
     }
 
-    /// Grants clients what the store leaves, which holds `held` bytes that it cannot give back at once.
-    pub(super) fn regrant(&mut self, held: u64, beyond: i64) {
+    /// Grants clients what the store leaves, which holds `held` bytes that it cannot give back at once. It is lowered by and by:
+    /// the store gives back soon what is missing, and no client is to be closed for it.
+    pub(super) fn regrant(&mut self, held: u64, beyond: i64, now: Millis) {
         let left = self.memory as i64 - held as i64 - self.fixed as i64 - beyond;
         let left = left.max(0) as usize / (ALLOCATOR_SHARE + 1) * ALLOCATOR_SHARE;
         let most = self.share.max(self.floor);
         // Closing clients frees neither mail nor stock, so clients are granted something beside them.
-        self.grant = left.clamp((self.floor / 2 + self.common).min(most), most);
+        let wanted = left.clamp((self.floor / 2 + self.common).min(most), most);
+        if wanted >= self.grant {
+            self.grant = wanted;
+        } else if now.saturating_sub(self.lowered_at) >= LOWER_MS {
+            self.grant = wanted.max(self.grant - self.grant / LOWER_SHARE);
+            self.lowered_at = now;
+        }
     }
 
     /// Bytes that the store, which has `held`, should not have any more.
@@ -296,9 +320,21 @@ impl Budget {
         memory.saturating_sub(self.needed(beyond) + spare)
     }
 
+    /// What clients may bring in a turn, bytes: half of what is left, and less than is parsed in a turn. From seven eighths of
+    /// the grant on a little all the same, which is a whole request of most. What is there needs the rest, to be answered.
+    #[inline]
+    pub(super) fn receive_window(&self) -> usize {
+        let used = self.used();
+        if used >= self.grant {
+            return 0;
+        }
+        let left = (self.grant / 8 * 7).saturating_sub(used);
+        (left / 2).min((self.grant / WINDOW_SHARE).max(WINDOW_BYTES_MIN)).max(1)
+    }
+
     /// Whether clients hold more than they may, as what had been received already did not fit any more.
     pub(super) fn is_overdrawn(&self) -> bool {
-        self.used() > self.grant / 16 * 17
+        self.used() > self.overdraft()
     }
 
     /// Whether nothing more is taken from clients, as closing hoarders helps soon. If there is none, waiting would not end.

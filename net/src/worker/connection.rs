@@ -11,12 +11,13 @@
 //! of one connection on one key take effect in theirs: behind a deferred part everything is deferred.
 
 use super::attaching::Attaching;
+use super::budget::SHORT_BYTES;
 use super::input::Input;
 use super::joint::JointRun;
 use super::mail::Address;
 use super::messages::shares::Shares;
 use super::owned::OwnedPart;
-use super::queue::Queue;
+use super::queue::{PLACE_BYTES, Queue};
 use super::rounds::RoundMarks;
 use super::script::{Fetched, ScriptRun};
 use super::step::Step;
@@ -308,7 +309,8 @@ impl Connection {
     /// Memory of what waits, of its messages and of its commands about several keys.
     #[cold]
     fn bytes_besides(&self) -> usize {
-        let deferred = self.deferred.iter().map(OwnedPart::bytes_held).sum::<usize>();
+        // Each will need a place in the queue, too, and many clients may go on at once.
+        let deferred = self.deferred.iter().map(|part| PLACE_BYTES + part.bytes_held()).sum::<usize>();
         let scanned = self.scans.as_ref().map_or(0, |step| step.keys.capacity());
         let walked = self.walk.as_ref().map_or(0, |walk| walk.found.capacity());
         let tracking = self.tracking.as_ref().map_or(0, |tracking| tracking.bytes_held());
@@ -345,6 +347,11 @@ impl Connection {
     /// Whether its input is worth parsing.
     pub(crate) fn has_input(&self) -> bool {
         !self.input.is_empty() && self.input.len() >= self.input_needed
+    }
+
+    /// Whether its next request is not whole, and short.
+    pub(crate) fn lacks_little(&self) -> bool {
+        self.input.len() < self.input_needed && self.input_needed <= SHORT_BYTES
     }
 
     /// Where the answer of the next part that is begun goes.

@@ -19,6 +19,8 @@ const IDLE: usize = 100_000;
 const ACTIVE: usize = 10;
 /// Clients that come or go in one turn.
 const CAME_AT_ONCE: usize = 1000;
+/// Enough for the requests of all active clients.
+const CLIENT_BYTES_MIN: u64 = 1 << 20;
 /// What an idle client may be charged with at most, bytes, and what of that is not its [`Connection`].
 const IDLE_BYTES_MAX: usize = 2 << 10;
 const BESIDE_BYTES_MAX: usize = 512;
@@ -39,10 +41,10 @@ struct Crowd {
 }
 
 impl Crowd {
-    /// A shard with its active clients, whose memory for clients is enough for so many idle ones and no more.
+    /// A shard with its active clients, whose memory for clients is enough for so many idle ones, and for no more if they are many.
     fn new(idle: usize) -> Crowd {
         let mut state = state_of(1);
-        let clients = 2 * ((idle + ACTIVE) * CONNECTION_BYTES) as u64;
+        let clients = (2 * ((idle + ACTIVE) * CONNECTION_BYTES) as u64).max(CLIENT_BYTES_MIN);
         state.settings.budget =
             BudgetConfig { memory: 4 * clients, clients, floor: clients / 2, ..state.settings.budget };
         state.budget = Budget::new(state.settings.budget);

@@ -28,6 +28,11 @@ impl Input {
         self.bytes.capacity()
     }
 
+    /// What of that is not for unparsed bytes.
+    pub(crate) fn waste(&self) -> usize {
+        self.bytes.capacity() - self.len()
+    }
+
     /// Puts bytes behind those that are there.
     pub(crate) fn append(&mut self, bytes: &[u8], pool: &mut Pool) {
         if self.bytes.capacity() == 0 {
@@ -76,7 +81,7 @@ impl Input {
 /// A buffer that is no longer than this always fits.
 const KEPT_BYTES: usize = 4 << 10;
 /// A longer buffer fits only if it is less than this many times as long as what is in it.
-const FIT_SHARE: usize = 4;
+const FIT_SHARE: usize = 2;
 /// An input that is full grows by one in so many bytes.
 const GROWTH_SHARE: usize = 4;
 

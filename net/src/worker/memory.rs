@@ -29,6 +29,16 @@ impl WorkerState {
         self.budget.takes_nothing()
     }
 
+    /// What clients may bring in a turn, bytes.
+    #[inline]
+    pub(super) fn receive_window(&self) -> usize {
+        #[cfg(test)]
+        if self.has(super::bug::Bug::EndlessBudget) {
+            return usize::MAX;
+        }
+        self.budget.receive_window()
+    }
+
     /// How many of `max` bytes are parsed in a turn.
     pub(super) fn turn_bytes(&self, max: usize) -> usize {
         self.budget.turn_bytes(max)
@@ -60,7 +70,9 @@ impl WorkerState {
             Pressure::None => false,
             // What it holds, not the buffers around that: how long those are was not its choice.
             Pressure::Short => conn.content_bytes() > SHORT_BYTES && !self.budget.favours(conn.id),
-            Pressure::Exhausted => !conn.input.is_empty() || !conn.output.is_empty(),
+            Pressure::Exhausted => {
+                !conn.output.is_empty() || (!conn.input.is_empty() && !conn.lacks_little())
+            }
         };
         if short && !conn.waits_for_memory {
             conn.waits_for_memory = true;
@@ -75,6 +87,7 @@ impl WorkerState {
     /// Brings the accounts up to date, and takes memory from the store or gives it back.
     pub(super) fn balance(&mut self) {
         let stock = self.budget.grant() / STOCK_SHARE;
+        self.pool.set_tight(self.budget.pressure() != Pressure::None);
         self.pool.trim(stock);
         if self.budget.pressure() != Pressure::None {
             self.mail.trim(stock);
@@ -106,7 +119,7 @@ impl WorkerState {
         let less = self.shared.tunables.memory_less();
         self.budget.lower(less);
         self.shard.set_aside(aside + less);
-        self.budget.regrant(self.shard.bytes_held() - self.shard.bytes_free(), beyond);
+        self.budget.regrant(self.shard.bytes_held() - self.shard.bytes_free(), beyond, self.now);
         self.stats.client_bytes_max.set(self.budget.grant() as u64);
         let accounted = self.shard.bytes_held() + (self.budget.used() + self.budget.fixed) as u64;
         self.shared.account(self.number, accounted);

@@ -14,6 +14,7 @@
 //! A connection stands in the queues of [`Rounds`] once at most, however much it sends. What it sends beyond
 //! [`BACKLOG_BYTES`] stays in the kernel.
 
+use super::budget::Pressure;
 use super::connection::{Connection, Phase};
 use super::input::Input;
 use super::mail::{LEFT_PLACES, RESUME_PLACES};
@@ -201,8 +202,10 @@ impl WorkerState {
             self.pool.give(input.into_buffer());
             return self.charge_idle(span);
         }
-        if !span.cut {
-            input.fit(&mut self.pool);
+        match self.budget.pressure() {
+            Pressure::Exhausted if input.waste() > SHORT_INPUT_BYTES => input.shrink(),
+            Pressure::None if span.cut => {}
+            _ => input.fit(&mut self.pool),
         }
         self.keep(span, input);
     }
@@ -240,6 +243,9 @@ impl WorkerState {
         self.budget.charge(conn);
         if endless {
             conn.phase = Phase::Finishing(CloseReason::Garbage);
+        }
+        // It was not read for all that waited to be parsed; the rest may be a part of a request.
+        if endless || conn.paused {
             self.mark_dirty(span.conn);
         }
     }

@@ -2,6 +2,8 @@
 
 /// Buffers start with this room.
 const LARGE_BYTES: usize = 4 << 10;
+/// One of these that has grown.
+const LARGE_GROWN: usize = LARGE_BYTES + 1;
 const SMALL_BYTES: usize = 256;
 /// A buffer that grew beyond this is given back to the allocator.
 const BYTES_MAX: usize = 64 << 10;
@@ -15,9 +17,19 @@ pub(crate) struct Pool {
     large_bytes: usize,
     small: Vec<Vec<u8>>,
     small_bytes: usize,
+    /// Memory is short: nobody gets more than it needs.
+    is_tight: bool,
 }
 
 impl Pool {
+    /// From here on copies are as long as what is in them, and buffers that grew are not kept; or both no more.
+    pub(crate) fn set_tight(&mut self, is_tight: bool) {
+        if is_tight && !self.is_tight {
+            self.trim(0);
+        }
+        self.is_tight = is_tight;
+    }
+
     /// Memory of the stock.
     pub(crate) fn bytes_held(&self) -> usize {
         self.large_bytes + self.small_bytes
@@ -50,7 +62,7 @@ impl Pool {
     /// A buffer with a copy of the slices, one behind the other.
     pub(crate) fn copy(&mut self, slices: &[&[u8]]) -> Vec<u8> {
         let bytes: usize = slices.iter().map(|slice| slice.len()).sum();
-        let mut buffer = self.take_for(bytes);
+        let mut buffer = if self.is_tight { Vec::with_capacity(bytes) } else { self.take_for(bytes) };
         slices.iter().for_each(|slice| buffer.extend_from_slice(slice));
         buffer
     }
@@ -73,6 +85,7 @@ impl Pool {
                 self.small_bytes += buffer.capacity();
                 self.small.push(buffer);
             }
+            LARGE_GROWN.. if self.is_tight => {}
             LARGE_BYTES..=BYTES_MAX if self.large_bytes < STOCK_BYTES => {
                 self.large_bytes += buffer.capacity();
                 self.large.push(buffer);

@@ -59,6 +59,9 @@ pub(crate) enum Place {
     None,
 }
 
+/// Memory of a place, bytes.
+pub(super) const PLACE_BYTES: usize = size_of::<Waiting>();
+
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     waiting: VecDeque<Waiting>,
@@ -112,7 +115,7 @@ impl Queue {
     /// Memory that it holds.
     #[inline]
     pub(crate) fn bytes_held(&self) -> usize {
-        let places = self.waiting.capacity() * size_of::<Waiting>();
+        let places = self.waiting.capacity() * PLACE_BYTES;
         places + self.kept_bytes + self.words.capacity() + self.room
     }
 

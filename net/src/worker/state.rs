@@ -288,6 +288,7 @@ impl WorkerState {
             && !self.mail.has_resumable()
             && !self.has_more_to_learn()
             && !self.has_more_to_return()
+            && !self.has_more_to_resume()
             && !self.has_more_to_walk()
             && !self.shard.has_known()
             && !self.holds.has_news()

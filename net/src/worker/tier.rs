@@ -30,6 +30,8 @@ use torc_engine::command::Command;
 
 /// Batches of changes that are being saved at a time.
 const SAVES_MAX: usize = 3;
+/// Connections that go on in a turn when their changes are not held any more, while memory is short.
+const RESUMED_SHORT: usize = 16;
 /// Items that are saved whose places in the index are fetched ahead.
 const SAVED_AHEAD: usize = 16;
 /// The setting that keeps changes out when they cannot be saved.
@@ -133,12 +135,24 @@ impl WorkerState {
         }
     }
 
+    /// Lets some go on whose changes were held, those first that wait longest. Not all at once while memory is short: what
+    /// each has asked for is asked of other shards, and answered, together with that of the others.
     fn resume_held(&mut self) {
-        if self.holds_changes() || !self.may_scan() {
+        if !self.has_more_to_resume() {
             return;
         }
-        let holding = self.tier.as_mut().map(|tier| std::mem::take(&mut tier.holding));
+        let most = if self.budget.pressure() == Pressure::None { usize::MAX } else { RESUMED_SHORT };
+        let holding = self.tier.as_mut().map(|tier| {
+            let resumed = tier.holding.len().min(most);
+            tier.holding.drain(..resumed).collect::<Vec<_>>()
+        });
         holding.into_iter().flatten().for_each(|id| self.let_go_on(id));
+    }
+
+    /// Whether connections wait whose changes are not held any more.
+    pub(super) fn has_more_to_resume(&self) -> bool {
+        let waits = self.tier.as_ref().is_some_and(|tier| !tier.holding.is_empty());
+        waits && !self.holds_changes() && self.may_scan()
     }
 
     /// Hands over what has changed, if it is time.

@@ -213,6 +213,10 @@ impl<T: Transport, V: Verbs> Transport for Rdma<T, V> {
         }
     }
 
+    fn set_receive_window(&mut self, bytes: usize) {
+        self.sockets.set_receive_window(bytes);
+    }
+
     fn close(&mut self, conn: ConnId) {
         match self.conns.has(conn) {
             true => self.finish(conn),

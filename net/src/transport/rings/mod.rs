@@ -189,6 +189,11 @@ impl<T: Transport> Transport for Rings<T> {
         }
     }
 
+    fn set_receive_window(&mut self, bytes: usize) {
+        self.buffers.set_window(bytes);
+        self.sockets.set_receive_window(bytes);
+    }
+
     fn close(&mut self, conn: ConnId) {
         self.table.find(conn).into_iter().for_each(|ring| ring.closing = true);
         self.sockets.close(conn);

@@ -1,6 +1,6 @@
 //! The rings of one connection: what it is sending, and how long nothing has come.
 
-use super::buffers::{BUFFER_BYTES, Buffers};
+use super::buffers::Buffers;
 #[cfg(test)]
 use super::fault::{self, Fault};
 use crate::session::Piece;
@@ -90,9 +90,10 @@ impl Ring {
         if !self.reading || self.end.waiting()? == 0 {
             return Ok(moved);
         }
+        let most = buffers.piece_bytes();
         // Without a buffer the bytes wait for the next turn.
         if let Some((buffer, bytes)) = buffers.take() {
-            let len = self.end.take(BUFFER_BYTES, bytes) as u32;
+            let len = self.end.take(most, bytes) as u32;
             events.push(Event::Received { conn, buffer, len });
         }
         Ok(true)

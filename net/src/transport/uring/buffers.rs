@@ -15,6 +15,7 @@
 //! The gap keeps the starts of the buffers, which are their only hot lines when requests are short, from falling
 //! into the same sets of the CPU's caches.
 
+use crate::transport::window::Window;
 use io_uring::Submitter;
 use io_uring::types::BufRingEntry;
 use memmap2::MmapMut;
@@ -49,6 +50,8 @@ pub(super) struct BufferRing {
     /// Buffers that [`Self::publish`] fills the ring up to.
     level: usize,
     bytes: usize,
+    /// What may come at once: no more buffers are put into the ring, and of each no more is the kernel's.
+    window: Window,
     /// Buffers that the kernel has taken since the last [`Self::publish`], and those of them that it filled.
     taken: usize,
     filled: usize,
@@ -70,6 +73,7 @@ impl BufferRing {
             ready: 0,
             level: count.min(LEVEL_MIN),
             bytes,
+            window: Window::open(bytes),
             taken: 0,
             filled: 0,
             tail: 0,
@@ -81,6 +85,11 @@ impl BufferRing {
     /// Bytes of a buffer.
     pub(super) fn buffer_bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Bytes of a receive that fills what it gets.
+    pub(super) fn piece_bytes(&self) -> usize {
+        self.window.piece
     }
 
     /// Makes the ring known to the kernel.
@@ -107,9 +116,15 @@ impl BufferRing {
         self.filled += usize::from(len == self.bytes);
     }
 
+    /// So many bytes may come from here on, beside what is in the ring already.
+    #[inline]
+    pub(super) fn set_window(&mut self, bytes: usize) {
+        self.window = Window::of(bytes, self.bytes, self.held.len());
+    }
+
     /// Receives of a turn found the ring empty.
     pub(super) fn ran_empty(&mut self) {
-        if self.filled <= self.taken / 2 {
+        if self.filled <= self.taken / 2 && self.window.count >= self.level {
             self.level = (2 * self.level).min(self.held.len());
         }
     }
@@ -153,10 +168,11 @@ impl BufferRing {
         self.spare.push(id);
     }
 
-    /// Fills the ring up to its level and shows it to the kernel with one store.
+    /// Fills the ring up to its level, as far as the window allows, and shows it to the kernel with one store.
     pub(super) fn publish(&mut self) {
         (self.taken, self.filled) = (0, 0);
-        while self.ready < self.level
+        let level = self.level.min(self.window.count);
+        while self.ready < level
             && let Some(id) = self.spare.pop()
         {
             self.push(id);
@@ -180,7 +196,7 @@ impl BufferRing {
         // the published tail; there are as many entries as buffers, so this one has been consumed.
         let entry = unsafe { &mut *entry };
         entry.set_addr(address);
-        entry.set_len(self.bytes as u32);
+        entry.set_len(self.window.piece as u32);
         entry.set_bid(id);
         self.tail = self.tail.wrapping_add(1);
     }

@@ -415,6 +415,10 @@ impl Transport for Uring {
         }
     }
 
+    fn set_receive_window(&mut self, bytes: usize) {
+        self.buffers.set_window(bytes);
+    }
+
     fn close(&mut self, conn: ConnId) {
         let Some(socket) = self.sockets.find(conn) else { return };
         if socket.closing {

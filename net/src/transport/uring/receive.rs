@@ -105,7 +105,7 @@ impl Uring {
         let closing = socket.closing;
         match (result, buffer) {
             (1.., Some(id)) if !closing => {
-                socket.rationed &= result as usize == self.buffers.buffer_bytes();
+                socket.rationed &= result as usize >= self.buffers.piece_bytes();
                 events.push(Event::Received { conn, buffer: BufferId(id), len: result as u32 });
             }
             (_, Some(id)) => self.buffers.recycle(id),

@@ -48,7 +48,7 @@ impl Measure {
         conn.lends = conn.has_lent() && self.ticks.saturating_sub(conn.sent_at) >= LENT_MS;
         let content = conn.content_bytes();
         let holds = conn.lends || content > self.least;
-        let stands_still = conn.moved < content / MOVED_SHARE && !waits_for_shard(conn);
+        let stands_still = conn.moved < content / MOVED_SHARE && !waits_for_server(conn);
         // Nobody else is closed for messages that a subscriber does not take.
         let lags = conn.subscription_bytes > 0 && conn.sending;
         let rank = (self.short_of_pins && conn.lends, lags, content.saturating_sub(conn.moved));
@@ -210,6 +210,14 @@ impl WorkerState {
         self.close(&mut conn, CloseReason::Memory, transport);
         self.connections.put(conn);
     }
+}
+
+/// Whether it can do nothing about what it holds: its requests wait for their turn, another shard or a slow medium, and it takes
+/// what it is answered.
+fn waits_for_server(conn: &Connection) -> bool {
+    let is_asked = conn.has_input() || !conn.deferred.is_empty() || !conn.queue.is_empty();
+    let is_held = !conn.output.is_empty();
+    waits_for_shard(conn) || (!conn.sending && (is_asked || is_held))
 }
 
 /// Whether what it sends of a long value goes on when another shard has taken what came before, for which that shard may want

@@ -1,6 +1,7 @@
 //! Clients that try to take all memory or all time: the process keeps to its memory, a neighbour is served, and nothing is
 //! left when they are gone.
 
+mod bulk;
 mod crowds;
 mod floods;
 mod messages;

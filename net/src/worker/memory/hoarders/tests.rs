@@ -21,6 +21,7 @@ fn a_client_whose_value_waits_for_another_shard_is_no_hoarder() {
     let parsed = execute(&mut asker, &set[..1000], 2);
     let conn = asker.connections.find(CONN).expect("it is there");
     conn.input.append(&set[parsed..][..2 * HOARD_BYTES], &mut asker.pool);
+    conn.input_needed = set.len();
     asker.now += LOOK_MS;
     assert!(hoarders(&mut asker, false) == 0, "it can do nothing about it");
     assert_eq!(hoarders(&mut asker, true), 1, "memory is overdrawn");
@@ -28,6 +29,31 @@ fn a_client_whose_value_waits_for_another_shard_is_no_hoarder() {
     exchange(&mut asker, &mut owner);
     asker.now += LOOK_MS;
     assert_eq!(hoarders(&mut asker, false), 1, "nothing is under way any more");
+}
+
+/// A slow medium, or another shard, may take seconds for it. Who takes no answers waits for itself.
+#[test]
+fn a_client_that_waits_for_the_server_is_no_hoarder() {
+    let (mut asker, mut owner) = pair(Protocol::Resp);
+    let get = resp(&["GET", &key_of(&asker, 1)]);
+    execute(&mut asker, &get, 1);
+    let conn = asker.connections.find(CONN).expect("it is there");
+    conn.input.append(&[b'x'; 2 * HOARD_BYTES], &mut asker.pool);
+    conn.input_needed = usize::MAX;
+    assert!(!conn.queue.is_empty());
+    assert_eq!([false, true].map(|overdrawn| hoarders(&mut asker, overdrawn)), [0, 1], "another shard");
+    asker.publish_mail();
+    exchange(&mut asker, &mut owner);
+    let conn = asker.connections.find(CONN).expect("it is there");
+    assert!(conn.queue.is_empty() && !conn.output.is_empty());
+    assert_eq!(hoarders(&mut asker, false), 0, "its answer is held");
+    asker.connections.find(CONN).expect("it is there").sending = true;
+    assert_eq!(hoarders(&mut asker, false), 1, "it is not taken");
+    let conn = asker.connections.find(CONN).expect("it is there");
+    drop((conn.output.take(Vec::new), std::mem::take(&mut conn.sending)));
+    assert_eq!(hoarders(&mut asker, false), 1, "its request is not whole");
+    asker.connections.find(CONN).expect("it is there").input_needed = 0;
+    assert_eq!(hoarders(&mut asker, false), 0, "its requests are not parsed");
 }
 
 fn id(place: usize) -> ConnId {
@@ -41,6 +67,7 @@ fn crowd(clients: usize, hoarders: &[usize]) -> (WorkerState, Sim) {
     for place in hoarders {
         let conn = state.connections.find(id(*place)).expect("it is there");
         conn.input.append(&[b'x'; 2 * HOARD_BYTES], &mut state.pool);
+        conn.input_needed = 3 * HOARD_BYTES;
         state.budget.charge(conn);
     }
     state.now += SHORT_LOOK_MS;
@@ -171,6 +198,7 @@ fn while_pins_are_short_those_that_pin_are_closed_first_and_alone() {
         let lent = lent(&mut state.shard, "another");
         let conn = state.connections.find(CONN).expect("it is there");
         conn.output.lend(lent);
+        conn.sending = true;
         assert!(conn.has_lent() && conn.content_bytes() < HOARD_BYTES);
         state.budget.grant = 2 * state.budget.used();
         state.close_hoarders(&mut transport);
