@@ -326,6 +326,7 @@ fn shared(
         databases: Databases::new(config.shards),
         users: config.users.clone(),
         debug_commands: config.debug_commands,
+        is_cluster: config.is_cluster,
         on_shutdown: config.on_shutdown.clone(),
         wall: clock.wall(),
         boot_id: random(),

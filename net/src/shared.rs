@@ -34,6 +34,7 @@ pub(crate) struct Shared {
     pub(crate) databases: Databases,
     pub(crate) users: Users,
     pub(crate) debug_commands: bool,
+    pub(crate) is_cluster: bool,
     pub(crate) on_shutdown: Option<OnShutdown>,
     /// It says when the server started.
     pub(crate) wall: Arc<Wall>,

@@ -74,6 +74,8 @@ pub struct ServerConfig {
     pub auth_timeout: Option<Duration>,
     /// `--enable-debug-command`. Default: false.
     pub debug_commands: bool,
+    /// `--cluster-enabled`: the common port is a node of a cluster for clients of Redis. Default: true.
+    pub is_cluster: bool,
     /// What `shutdown` of memcached clients does (`--enable-shutdown-command`). Default, `None`: they may not.
     pub on_shutdown: Option<OnShutdown>,
     /// `--shards`. Default: 1.
@@ -176,6 +178,7 @@ impl Default for ServerConfig {
             announce_host: None,
             users: Users::default(),
             debug_commands: false,
+            is_cluster: true,
             on_shutdown: None,
             auth_timeout: Some(Duration::from_secs(30)),
             shards: 1,

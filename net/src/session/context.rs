@@ -100,6 +100,10 @@ pub trait ServerView {
     fn pause(&self, _now: Millis, _until: Millis, _all: bool) {}
     /// Ends that.
     fn go_on(&self) {}
+    /// Whether the common port is a node of a cluster for clients of Redis; shards' own ports always are.
+    fn is_cluster(&self) -> bool {
+        true
+    }
     /// Whether clients may use DEBUG.
     fn has_debug_commands(&self) -> bool {
         false

@@ -517,6 +517,7 @@ pub(crate) fn shared(shards: u16) -> Shared {
         databases: Databases::new(shards),
         users: Default::default(),
         debug_commands: false,
+        is_cluster: true,
         on_shutdown: None,
         observed: Default::default(),
         wall: Arc::new(Wall::new(START * 1_000_000)),

@@ -153,6 +153,10 @@ impl ServerView for View {
         self.shared.tunables.go_on();
     }
 
+    fn is_cluster(&self) -> bool {
+        self.shared.is_cluster
+    }
+
     fn has_debug_commands(&self) -> bool {
         self.shared.debug_commands
     }

@@ -87,6 +87,7 @@ impl Config {
         let show = |time: &Option<Duration>| show_duration(*time);
         let auth_timeout = r.one("auth-timeout", value::duration, show)?;
         let debug_commands = r.one("enable-debug-command", switch, bool::to_string)?;
+        let is_cluster = r.one("cluster-enabled", switch, bool::to_string)?;
         let shutdown_command = r.one("enable-shutdown-command", switch, bool::to_string)?;
         let listen = r.listen(allow_remote || !users.is_empty())?;
         let announce_host = r.announce_host(&listen)?;
@@ -160,6 +161,7 @@ impl Config {
             users,
             auth_timeout,
             debug_commands,
+            is_cluster,
             on_shutdown: None,
             shards,
             cpus,

@@ -166,6 +166,15 @@ pub(crate) const SETTINGS: &[Setting] = &[
         group: NETWORK,
     },
     Setting {
+        name: "cluster-enabled",
+        kind: SettingKind::Switch,
+        value: "",
+        default: "true",
+        help: "Let the common port tell clients of Redis Cluster which shard has which keys; false: it is a server alone for all clients of Redis",
+        choices: &[],
+        group: NETWORK,
+    },
+    Setting {
         name: "shared-memory-reads",
         kind: SettingKind::Switch,
         value: "",

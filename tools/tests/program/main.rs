@@ -3,6 +3,7 @@
 //! Every server binds to loopback on free ports and is killed when its test ends, whatever comes of it.
 
 mod admin;
+mod alone;
 mod attacks;
 mod bench;
 mod cli;

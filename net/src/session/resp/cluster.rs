@@ -13,8 +13,21 @@ use torc_proto::resp::compose::{self, Version};
 use torc_proto::slot::{SLOTS, slot_of};
 
 pub(super) fn cluster(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+    if !call.is_cluster() {
+        return compose::error(out, DISABLED);
+    }
     if let Some(run) = call.subcommand(CLUSTER, out) {
         run(client, call, out);
+    }
+}
+
+const DISABLED: &[u8] = b"ERR This instance has cluster support disabled";
+
+/// READONLY and its like: every shard is a primary, and no slot is on the move.
+pub(super) fn accepted(_: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
+    match call.is_cluster() {
+        true => compose::simple(out, "OK"),
+        false => compose::error(out, DISABLED),
     }
 }
 

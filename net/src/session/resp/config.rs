@@ -38,6 +38,7 @@ enum Meaning {
     /// Of all shards; 0 sets it to that of the start, as there is always a limit.
     Memory,
     DebugCommands,
+    Cluster,
     /// Whether there is one is told, and not what it is.
     Password,
 }
@@ -50,7 +51,7 @@ const SETTINGS: &[(&str, Meaning)] = &[
     ("appendonly", Meaning::Is("no")),
     ("bind", Meaning::Is("")),
     ("busy-reply-threshold", Meaning::Figure("script_ms_max")),
-    ("cluster-enabled", Meaning::Is("yes")),
+    ("cluster-enabled", Meaning::Cluster),
     ("daemonize", Meaning::Is("no")),
     ("databases", Meaning::Databases),
     ("dbfilename", Meaning::Is("")),
@@ -92,6 +93,7 @@ fn value(meaning: Meaning, call: &LocalCall<'_>) -> String {
         Meaning::EventClasses => server.event_classes().to_string(),
         Meaning::Changeable(what) => server.changeable(what).to_string(),
         Meaning::Memory => server.changeable(Changeable::MemoryBytes).to_string(),
+        Meaning::Cluster => if call.is_cluster() { "yes" } else { "no" }.to_owned(),
         Meaning::DebugCommands => if server.has_debug_commands() { "yes" } else { "no" }.to_owned(),
         Meaning::Password => if server.has_password() { "(hidden)" } else { "" }.to_owned(),
     }

@@ -31,10 +31,6 @@ pub(super) fn echo<'a>(call: &Call<'_, 'a>, parts: Parts<'_, 'a>) -> Result<(), 
     Ok(())
 }
 
-pub(super) fn accepted(_: &mut Client, _: &LocalCall<'_>, out: &mut Vec<u8>) {
-    compose::simple(out, "OK");
-}
-
 /// The database that a SELECT chooses, if it may.
 pub(super) fn chosen(word: &[u8], port: Port, databases: u16) -> Option<u16> {
     let number = parse_i64(word).and_then(|number| u16::try_from(number).ok())?;
@@ -158,7 +154,7 @@ pub(super) fn hello(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>
             }
             hello.name.into_iter().for_each(|name| client.name = name.into());
             client.version = hello.version.unwrap_or(client.version);
-            greet(client, call.context, out);
+            greet(client, call, out);
         }
     }
 }
@@ -166,7 +162,7 @@ pub(super) fn hello(client: &mut Client, call: &LocalCall<'_>, out: &mut Vec<u8>
 const HELLO_LOCKED: &[u8] = b"NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH \
     <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time";
 
-fn greet(client: &Client, context: &ComposeContext<'_>, out: &mut Vec<u8>) {
+fn greet(client: &Client, call: &LocalCall<'_>, out: &mut Vec<u8>) {
     let bulk = |out: &mut Vec<u8>, text: &str| compose::bulk(out, text.as_bytes());
     compose::map(out, 7, client.version);
     for (name, value) in [("server", "torc"), ("version", REDIS_VERSION)] {
@@ -176,8 +172,8 @@ fn greet(client: &Client, context: &ComposeContext<'_>, out: &mut Vec<u8>) {
     bulk(out, "proto");
     compose::integer(out, version_number(client.version));
     bulk(out, "id");
-    compose::integer(out, id(context));
-    for (name, value) in [("mode", "cluster"), ("role", "master")] {
+    compose::integer(out, id(call.context));
+    for (name, value) in [("mode", call.mode()), ("role", "master")] {
         bulk(out, name);
         bulk(out, value);
     }

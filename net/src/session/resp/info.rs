@@ -106,7 +106,7 @@ fn server(call: &LocalCall<'_>, text: &mut String) {
     let server = context.server;
     let uptime_seconds = context.now.saturating_sub(server.started_at()) / 1000;
     line(text, format_args!("redis_version:{REDIS_VERSION}"));
-    line(text, format_args!("redis_mode:cluster"));
+    line(text, format_args!("redis_mode:{}", call.mode()));
     line(text, format_args!("server_name:torc"));
     line(text, format_args!("torc_version:{}", env!("CARGO_PKG_VERSION")));
     line(text, format_args!("os:{} {}", std::env::consts::OS, std::env::consts::ARCH));
@@ -240,8 +240,8 @@ fn replication(_: &LocalCall<'_>, text: &mut String) {
     line(text, format_args!("master_repl_offset:0"));
 }
 
-fn cluster(_: &LocalCall<'_>, text: &mut String) {
-    line(text, format_args!("cluster_enabled:1"));
+fn cluster(call: &LocalCall<'_>, text: &mut String) {
+    line(text, format_args!("cluster_enabled:{}", u8::from(call.is_cluster())));
 }
 
 fn keyspace(call: &LocalCall<'_>, text: &mut String) {

@@ -43,6 +43,16 @@ impl LocalCall<'_> {
         }
     }
 
+    /// Whether what is asked is a node of a cluster.
+    pub(super) fn is_cluster(&self) -> bool {
+        self.port == Port::Shard || self.context.server.is_cluster()
+    }
+
+    /// How HELLO and INFO name that.
+    pub(super) fn mode(&self) -> &'static str {
+        if self.is_cluster() { "cluster" } else { "standalone" }
+    }
+
     /// An argument; empty beyond the last.
     pub(super) fn word(&self, index: usize) -> &[u8] {
         self.words.get(index).map(Vec::as_slice).unwrap_or_default()

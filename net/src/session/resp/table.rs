@@ -229,9 +229,9 @@ rows! {
     "cluster" -2 [] NONE "cluster" "3.0.0"
         Values::None, Mixed(cluster::parts, cluster::cluster), "Which shard owns which slot";
     "readonly" 1 ["loading" "stale" "fast"] NONE "cluster" "3.0.0"
-        Values::None, Local(connection::accepted), "Accepted; every shard is a primary";
+        Values::None, Local(cluster::accepted), "Accepted; every shard is a primary";
     "readwrite" 1 ["loading" "stale" "fast"] NONE "cluster" "3.0.0"
-        Values::None, Local(connection::accepted), "Accepted; every shard is a primary";
+        Values::None, Local(cluster::accepted), "Accepted; every shard is a primary";
     "subscribe" -2 ["pubsub" "noscript" "loading" "stale"] NONE "pubsub" "2.0.0"
         Values::None, Listens { begins: true, of: Channels::Named }, "Get the messages of channels";
     "unsubscribe" -1 ["pubsub" "noscript" "loading" "stale"] NONE "pubsub" "2.0.0"
@@ -251,7 +251,7 @@ rows! {
     "pubsub" -2 [] NONE "pubsub" "2.8.0"
         Values::None, Parts(messages::pubsub), "What subscriptions there are";
     "asking" 1 ["fast"] NONE "cluster" "3.0.0"
-        Values::None, Local(connection::accepted), "Accepted; no slot is on the move";
+        Values::None, Local(cluster::accepted), "Accepted; no slot is on the move";
 }
 
 /// The row of a command, whatever its case.

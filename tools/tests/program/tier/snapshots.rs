@@ -4,7 +4,7 @@ use super::redis::{Answer, Redis};
 use super::{key, kill, start, stop, tier_file, wait_until_recovered, wait_until_saved};
 use crate::harness::{PATIENCE, Server, finish, serve, stderr_of, torc};
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const KEYS: usize = 2000;
 
@@ -40,13 +40,21 @@ fn holds(server: &Server, round: usize) {
     }
 }
 
-/// Overwrites all keys until snapshots were written, and returns the last round.
+/// A snapshot that is due is made within this as a rule.
+const MADE: Duration = Duration::from_millis(50);
+
+/// Overwrites all keys until snapshots were written, and returns the last round. What a snapshot is of must not be written over
+/// before there is one, however little of the CPU its maker gets.
 fn overwrite(server: &Server, first: usize) -> usize {
     let (mut redis, end) = (Redis::connect(server), Instant::now() + PATIENCE);
     for round in first.. {
         set_all(&mut redis, round);
-        if server.metric("torc_tier_snapshots_total", "") >= 2.0 {
-            return round;
+        let soon = Instant::now() + MADE;
+        while Instant::now() < soon {
+            if server.metric("torc_tier_snapshots_total", "") >= 2.0 {
+                return round;
+            }
+            std::thread::sleep(Duration::from_millis(5));
         }
         assert!(Instant::now() < end, "snapshots are written");
     }
