@@ -97,6 +97,8 @@ pub struct Epoll {
     accept_retry: Option<Instant>,
     pending: Vec<Event>,
     ready: Vec<libc::epoll_event>,
+    /// What may come until the next is told, bytes, and for the events of a turn.
+    window_bytes: usize,
     window: Window,
     /// The place of the event that is looked at first.
     first: usize,
@@ -139,6 +141,7 @@ impl Epoll {
                 bytes,
                 free: (0..count).rev().collect(),
             },
+            window_bytes: usize::MAX,
             window: Window::open(bytes),
             first: 0,
             sends: Vec::new(),
@@ -423,6 +426,7 @@ impl Transport for Epoll {
             (false, wait, retry) => wait.or(retry),
         };
         let count = self.wait(wait)?;
+        self.window = Window::of(self.window_bytes, self.buffers.bytes, count.max(1));
         // What the window has no room for stays ready, and is told of in the same order each time.
         self.first = self.first.wrapping_add(1);
         for number in 0..count {
@@ -439,8 +443,7 @@ impl Transport for Epoll {
     }
 
     fn set_receive_window(&mut self, bytes: usize) {
-        let count = self.buffers.memory.len() / self.buffers.bytes;
-        self.window = Window::of(bytes, self.buffers.bytes, count);
+        self.window_bytes = bytes;
     }
 
     fn recycle(&mut self, buffer: BufferId) {

@@ -3,10 +3,10 @@
 //! A client that is read can fill many buffers at once before the worker sees the first of them. While memory is short the
 //! window bounds what all clients together bring, so that they wait in their sockets rather than be closed.
 
-/// A window of fewer buffers is cut into pieces of so many bytes.
-const WHOLE_MIN: usize = 4;
+/// Buffers of which no more than a part fits into the window are filled in part, with so many bytes at least: all clients are to
+/// have their turn, and most requests are short.
 const PIECE_BYTES: usize = 2 << 10;
-/// A window of fewer pieces lets one of so many bytes in, unless it is closed: all clients are to have their turn.
+/// A window of fewer pieces lets one of so many bytes in, unless it is closed.
 const PIECES_MIN: usize = 4;
 const MORSEL_BYTES: usize = 512;
 
@@ -30,17 +30,19 @@ impl Window {
         if bytes >= buffer_bytes * buffers {
             Window::open(buffer_bytes)
         } else {
-            Window::bounded(bytes, buffer_bytes)
+            Window::bounded(bytes, buffer_bytes, buffers)
         }
     }
 
     #[cold]
-    fn bounded(bytes: usize, buffer_bytes: usize) -> Window {
+    fn bounded(bytes: usize, buffer_bytes: usize, buffers: usize) -> Window {
         let (piece, count) = match bytes {
             0 => (MORSEL_BYTES, 0),
-            _ if bytes >= WHOLE_MIN * buffer_bytes => (buffer_bytes, bytes / buffer_bytes),
-            _ if bytes >= PIECES_MIN * PIECE_BYTES => (PIECE_BYTES, bytes / PIECE_BYTES),
-            _ => (MORSEL_BYTES, 1),
+            _ if bytes < PIECES_MIN * PIECE_BYTES => (MORSEL_BYTES, 1),
+            _ => {
+                let piece = (bytes / buffers).max(PIECE_BYTES);
+                (piece, bytes / piece)
+            }
         };
         Window { piece: piece.min(buffer_bytes), count }
     }
@@ -61,13 +63,9 @@ mod tests {
     fn a_narrow_window_is_cut_into_pieces() {
         let whole = 16 << 10;
         assert_eq!(Window::of(64 * whole, whole, 64), Window::open(whole));
-        assert_eq!(Window::of(64 * whole - 1, whole, 64), Window { piece: whole, count: 63 });
-        assert_eq!(Window::of(WHOLE_MIN * whole, whole, 64), Window { piece: whole, count: WHOLE_MIN });
-        assert_eq!(Window::of(WHOLE_MIN * whole - 1, whole, 64), Window { piece: PIECE_BYTES, count: 31 });
-        assert_eq!(
-            Window::of(PIECES_MIN * PIECE_BYTES - 1, whole, 64),
-            Window { piece: MORSEL_BYTES, count: 1 }
-        );
+        assert_eq!(Window::of(32 * whole, whole, 64), Window { piece: whole / 2, count: 64 });
+        assert_eq!(Window::of(4 * PIECE_BYTES, whole, 64), Window { piece: PIECE_BYTES, count: 4 });
+        assert_eq!(Window::of(4 * PIECE_BYTES - 1, whole, 64), Window { piece: MORSEL_BYTES, count: 1 });
         assert_eq!(Window::of(1, 100, 64), Window { piece: 100, count: 1 });
         assert_eq!(Window::of(0, whole, 64).count, 0);
         let mut window = Window { piece: 1, count: 2 };

@@ -52,9 +52,8 @@ const LOWER_MS: u64 = 10;
 /// than what was parsed, which is not given back at once.
 const TURN_SHARE: usize = 16;
 const COPIED_SHARE: usize = 4;
-/// Share of the grant that a turn receives at most, and bytes that are few for any grant.
-const WINDOW_SHARE: usize = 64;
-const WINDOW_BYTES_MIN: usize = 16 << 10;
+/// Share of what is left that a turn receives at most: the next ones begin before all of it is parsed.
+const WINDOW_SHARE: usize = 8;
 
 /// How much of the grant is in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -320,16 +319,15 @@ impl Budget {
         memory.saturating_sub(self.needed(beyond) + spare)
     }
 
-    /// What clients may bring in a turn, bytes: half of what is left, and less than is parsed in a turn. From seven eighths of
-    /// the grant on a little all the same, which is a whole request of most. What is there needs the rest, to be answered.
+    /// What clients may bring in a turn, bytes: a share of what is left until seven eighths of the grant are in use, and then a
+    /// little, which is a whole request of most. What is there needs the rest, to be answered.
     #[inline]
     pub(super) fn receive_window(&self) -> usize {
         let used = self.used();
         if used >= self.grant {
             return 0;
         }
-        let left = (self.grant / 8 * 7).saturating_sub(used);
-        (left / 2).min((self.grant / WINDOW_SHARE).max(WINDOW_BYTES_MIN)).max(1)
+        ((self.grant / 8 * 7).saturating_sub(used) / WINDOW_SHARE).max(1)
     }
 
     /// Whether clients hold more than they may, as what had been received already did not fit any more.

@@ -119,7 +119,7 @@ impl BufferRing {
     /// So many bytes may come from here on, beside what is in the ring already.
     #[inline]
     pub(super) fn set_window(&mut self, bytes: usize) {
-        self.window = Window::of(bytes, self.bytes, self.held.len());
+        self.window = Window::of(bytes, self.bytes, self.level);
     }
 
     /// Receives of a turn found the ring empty.

@@ -39,8 +39,8 @@ fn less_is_received_and_parsed_the_less_is_left() {
         (budget.receive_window(), budget.turn_bytes(usize::MAX))
     };
     let grant = 16 << 20;
-    assert_eq!(of(0), (grant / WINDOW_SHARE, grant / TURN_SHARE));
-    assert_eq!(of(13), (grant / WINDOW_SHARE, grant / TURN_SHARE));
+    assert_eq!(of(0), (grant / 8 * 7 / WINDOW_SHARE, grant / TURN_SHARE));
+    assert_eq!(of(12), (grant / 8 / WINDOW_SHARE, grant / TURN_SHARE));
     assert_eq!(of(14), (1, grant / 16 * 3 / COPIED_SHARE), "what is there needs the rest");
     assert_eq!(of(16), (0, grant / 16 / COPIED_SHARE), "clients wait in their sockets");
     assert_eq!(of(17), (0, 1), "what is there goes on");
