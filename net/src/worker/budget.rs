@@ -45,9 +45,6 @@ const SURPLUS_SHARE: u64 = 256;
 const ASIDE_MS: u64 = 1000;
 /// Share of a shard's memory that the parts of a round may take.
 const ROUND_SHARE: u64 = 64;
-/// The grant is lowered by this share at most, each so many milliseconds.
-const LOWER_SHARE: usize = 64;
-const LOWER_MS: u64 = 10;
 /// Share of the grant that a turn parses at most, and of what is left until clients hold more than they may: copies take more
 /// than what was parsed, which is not given back at once.
 const TURN_SHARE: usize = 16;
@@ -80,8 +77,6 @@ pub(crate) struct Budget {
     pub(super) lends: bool,
     /// What clients may hold now.
     pub(super) grant: usize,
-    /// When it was lowered last.
-    pub(super) lowered_at: Millis,
     /// What the store leaves beside itself, and since when it leaves so much.
     pub(super) aside: u64,
     pub(super) aside_since: Millis,
@@ -149,7 +144,6 @@ impl Budget {
             fixed: config.fixed as usize,
             lends: config.lends,
             grant: if config.lends { config.floor } else { config.clients } as usize,
-            lowered_at: 0,
             aside: 0,
             aside_since: 0,
             connections: 0,
@@ -276,20 +270,13 @@ impl Budget {
         ((self.fixed + self.used() + self.used() / ALLOCATOR_SHARE) as i64 + beyond).max(0) as u64
     }
 
-    /// Grants clients what the store leaves, which holds `held` bytes that it cannot give back at once. It is lowered by and by:
-    /// the store gives back soon what is missing, and no client is to be closed for it.
-    pub(super) fn regrant(&mut self, held: u64, beyond: i64, now: Millis) {
+    /// Grants clients what the store leaves, which holds `held` bytes that it cannot give back at once.
+    pub(super) fn regrant(&mut self, held: u64, beyond: i64) {
         let left = self.memory as i64 - held as i64 - self.fixed as i64 - beyond;
         let left = left.max(0) as usize / (ALLOCATOR_SHARE + 1) * ALLOCATOR_SHARE;
         let most = self.share.max(self.floor);
         // Closing clients frees neither mail nor stock, so clients are granted something beside them.
-        let wanted = left.clamp((self.floor / 2 + self.common).min(most), most);
-        if wanted >= self.grant {
-            self.grant = wanted;
-        } else if now.saturating_sub(self.lowered_at) >= LOWER_MS {
-            self.grant = wanted.max(self.grant - self.grant / LOWER_SHARE);
-            self.lowered_at = now;
-        }
+        self.grant = left.clamp((self.floor / 2 + self.common).min(most), most);
     }
 
     /// Bytes that the store, which has `held`, should not have any more.

@@ -119,7 +119,7 @@ impl WorkerState {
         let less = self.shared.tunables.memory_less();
         self.budget.lower(less);
         self.shard.set_aside(aside + less);
-        self.budget.regrant(self.shard.bytes_held() - self.shard.bytes_free(), beyond, self.now);
+        self.budget.regrant(self.shard.bytes_held() - self.shard.bytes_free(), beyond);
         self.stats.client_bytes_max.set(self.budget.grant() as u64);
         let accounted = self.shard.bytes_held() + (self.budget.used() + self.budget.fixed) as u64;
         self.shared.account(self.number, accounted);

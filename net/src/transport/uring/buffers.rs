@@ -113,7 +113,7 @@ impl BufferRing {
         self.held[id as usize] = true;
         self.ready -= 1;
         self.taken += 1;
-        self.filled += usize::from(len == self.bytes);
+        self.filled += usize::from(len >= self.window.piece);
     }
 
     /// So many bytes may come from here on, beside what is in the ring already.
@@ -234,6 +234,32 @@ mod tests {
         (0..3).for_each(|_| buffers.ran_empty());
         buffers.publish();
         assert_eq!((buffers.ready, buffers.spare.len()), (256, 0));
+    }
+
+    #[test]
+    fn a_narrow_window_fills_buffers_in_part_or_fewer_of_them() {
+        let mut buffers = BufferRing::new(256, 16 << 10).unwrap();
+        (0..64).for_each(|id| buffers.hold(id, 16 << 10));
+        (0..64).for_each(|id| buffers.recycle(id));
+        buffers.set_window(64 << 12);
+        buffers.publish();
+        assert_eq!((buffers.ready, buffers.piece_bytes()), (64, 1 << 12));
+        (0..64).for_each(|id| buffers.hold(id, 1 << 12));
+        buffers.ran_empty();
+        assert_eq!(buffers.level, 64, "they were as full as they may be");
+        (0..64).for_each(|id| buffers.recycle(id));
+        buffers.set_window(1);
+        buffers.publish();
+        buffers.hold(63, 10);
+        buffers.ran_empty();
+        assert_eq!((buffers.ready, buffers.level), (0, 64), "more would not be let in");
+        buffers.recycle(63);
+        buffers.set_window(0);
+        buffers.publish();
+        assert_eq!(buffers.ready, 0);
+        buffers.set_window(usize::MAX);
+        buffers.publish();
+        assert_eq!((buffers.ready, buffers.piece_bytes()), (64, 16 << 10));
     }
 
     #[test]

@@ -10,30 +10,10 @@ fn budget() -> Budget {
     })
 }
 
-/// Grants until nothing is left to lower.
-fn settle(budget: &mut Budget, held: u64, beyond: i64) {
-    let begun = budget.lowered_at;
-    (1..1000).for_each(|step| budget.regrant(held, beyond, begun + step * LOWER_MS));
-}
-
-#[test]
-fn what_clients_may_hold_comes_back_at_once_and_goes_by_and_by() {
-    let mut budget = budget();
-    budget.regrant(0, 0, 1);
-    assert_eq!(budget.grant(), 16 << 20);
-    let lowered = budget.grant() - budget.grant() / LOWER_SHARE;
-    (0..LOWER_MS).for_each(|ms| budget.regrant(64 << 20, 0, LOWER_MS + ms));
-    assert_eq!(budget.grant(), lowered, "once in so many milliseconds");
-    budget.regrant(64 << 20, 0, 2 * LOWER_MS);
-    assert!(budget.grant() < lowered);
-    budget.regrant(0, 0, 2 * LOWER_MS);
-    assert_eq!(budget.grant(), 16 << 20);
-}
-
 #[test]
 fn less_is_received_and_parsed_the_less_is_left() {
     let mut budget = budget();
-    budget.regrant(0, 0, 1);
+    budget.regrant(0, 0);
     let mut of = |sixteenths: usize| {
         budget.connections = budget.grant() / 16 * sixteenths;
         (budget.receive_window(), budget.turn_bytes(usize::MAX))
@@ -50,16 +30,16 @@ fn less_is_received_and_parsed_the_less_is_left() {
 fn clients_are_granted_what_the_store_leaves_up_to_their_share() {
     let mut budget = budget();
     let left = |bytes: usize| bytes / (ALLOCATOR_SHARE + 1) * ALLOCATOR_SHARE;
-    settle(&mut budget, 40 << 20, 0);
+    budget.regrant(40 << 20, 0);
     assert_eq!(budget.grant(), 16 << 20);
-    settle(&mut budget, 55 << 20, 0);
+    budget.regrant(55 << 20, 0);
     assert_eq!(budget.grant(), left(8 << 20));
-    settle(&mut budget, 55 << 20, 3 << 20);
+    budget.regrant(55 << 20, 3 << 20);
     assert_eq!(budget.grant(), left(5 << 20));
-    settle(&mut budget, 64 << 20, 0);
+    budget.regrant(64 << 20, 0);
     assert_eq!(budget.grant(), 2 << 20);
     budget.common = 1 << 20;
-    settle(&mut budget, 64 << 20, 0);
+    budget.regrant(64 << 20, 0);
     assert_eq!(budget.grant(), 3 << 20);
 }
 
@@ -68,7 +48,7 @@ fn clients_may_hold_less_while_the_memory_is_lowered() {
     let mut budget = budget();
     for (less, clients) in [(32u64 << 20, 8usize << 20), (56 << 20, 4 << 20), (0, 16 << 20)] {
         budget.lower(less);
-        settle(&mut budget, 8 << 20, 0);
+        budget.regrant(8 << 20, 0);
         assert_eq!(budget.grant(), clients, "{less}");
     }
 }
@@ -89,7 +69,7 @@ fn the_parts_of_a_round_have_their_share_of_a_small_memory() {
 #[test]
 fn what_is_overdrawn_stops_nobody_if_there_is_nobody_to_close() {
     let mut budget = budget();
-    budget.regrant(0, 0, 0);
+    budget.regrant(0, 0);
     budget.common = 18 << 20;
     assert!(budget.takes_nothing());
     budget.closes = false;
@@ -99,7 +79,7 @@ fn what_is_overdrawn_stops_nobody_if_there_is_nobody_to_close() {
 #[test]
 fn who_was_looked_for_in_vain_is_not_looked_for_every_turn() {
     let mut budget = budget();
-    budget.regrant(0, 0, 0);
+    budget.regrant(0, 0);
     budget.common = 18 << 20;
     let looks = |budget: &mut Budget, turns: u64, ms: u64| {
         (0..turns).filter(|turn| budget.looks_for_hoarders(false, 1000 + ms + turn / 10)).count()
@@ -144,7 +124,7 @@ fn no_store_is_held_to_memory_that_it_has_to_give() {
 #[test]
 fn pressure_rises_with_what_is_in_use() {
     let mut budget = budget();
-    budget.regrant(0, 0, 0);
+    budget.regrant(0, 0);
     for (used, pressure, limit) in [
         (0, Pressure::None, 1 << 20),
         (12 << 20, Pressure::Short, SHORT_BYTES),
