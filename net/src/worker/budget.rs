@@ -15,7 +15,7 @@
 //! |---|---|
 //! | none | nobody |
 //! | short: three quarters of the grant are in use | clients that hold more than [`SHORT_BYTES`] are not read, except one at a time; those that also move nothing for long are closed, until half is free |
-//! | exhausted: all of it | clients that hold input or answers are not read; those that hold most and move least are closed |
+//! | exhausted: all of it | nothing is received from sockets and rings, and other clients that hold input or answers are not read; those that hold most and move least, though they could, are closed |
 
 use super::connection::{CONNECTION_BYTES, Connection};
 use super::memory::Hunt;

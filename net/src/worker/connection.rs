@@ -11,7 +11,6 @@
 //! of one connection on one key take effect in theirs: behind a deferred part everything is deferred.
 
 use super::attaching::Attaching;
-use super::budget::SHORT_BYTES;
 use super::input::Input;
 use super::joint::JointRun;
 use super::mail::Address;
@@ -347,11 +346,6 @@ impl Connection {
     /// Whether its input is worth parsing.
     pub(crate) fn has_input(&self) -> bool {
         !self.input.is_empty() && self.input.len() >= self.input_needed
-    }
-
-    /// Whether its next request is not whole, and short.
-    pub(crate) fn lacks_little(&self) -> bool {
-        self.input.len() < self.input_needed && self.input_needed <= SHORT_BYTES
     }
 
     /// Where the answer of the next part that is begun goes.

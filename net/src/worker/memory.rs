@@ -70,9 +70,7 @@ impl WorkerState {
             Pressure::None => false,
             // What it holds, not the buffers around that: how long those are was not its choice.
             Pressure::Short => conn.content_bytes() > SHORT_BYTES && !self.budget.favours(conn.id),
-            Pressure::Exhausted => {
-                !conn.output.is_empty() || (!conn.input.is_empty() && !conn.lacks_little())
-            }
+            Pressure::Exhausted => !conn.input.is_empty() || !conn.output.is_empty(),
         };
         if short && !conn.waits_for_memory {
             conn.waits_for_memory = true;
