@@ -96,6 +96,10 @@ pub(crate) fn taken(socket: &impl AsFd) -> u64 {
 /// Place of `tcpi_bytes_acked` in `struct tcp_info` of `linux/tcp.h`, in words of 8 bytes.
 const TCP_INFO_BYTES_ACKED: usize = 15;
 
+pub(crate) fn is_unix(socket: &impl AsFd) -> bool {
+    SockRef::from(socket).local_addr().is_ok_and(|address| address.is_unix())
+}
+
 /// Peer and local address in words; a Unix socket is its path.
 pub(crate) fn addresses(socket: &impl AsFd) -> (String, String) {
     let socket = SockRef::from(socket);

@@ -25,6 +25,7 @@
 //! | receive into room, any | the kernel is done with the room | `Filled`, whatever else it means |
 //! | accept `EMFILE`, `ENFILE`, `ENOMEM`, `ENOBUFS` | shortage | armed again after [`ACCEPT_RETRY`] |
 //! | poll of a paused socket | both sides are shut, or it was reset | closed |
+//! | poll of a Unix socket | the client sends no more | its receive is asked back, and what is left is received by single ones |
 //! | send short | the socket ended, or a signal; a quick send: the socket was full | the rest is sent |
 //! | cancel fails | the receive is over, or was being worked on | cancelled again if it is armed and not wanted |
 //! | enter `EBUSY` | completions overflowed | reap, enter again next turn |
@@ -40,11 +41,12 @@ mod receive;
 mod room;
 mod socket;
 mod user_data;
+mod watch;
 
 pub use probe::{has_min_wait, probe};
 
 use super::sockets::{
-    ACCEPT_RETRY, EVENTS_MAX, EventFd, SocketsConfig, addresses, is_shortage, say, shutdown, taken,
+    ACCEPT_RETRY, EVENTS_MAX, EventFd, SocketsConfig, addresses, is_shortage, is_unix, say, shutdown, taken,
 };
 use super::{BufferId, ConnId, Event, Notice, Pieces, Transport, Waker};
 use batch::MinWait;
@@ -72,6 +74,8 @@ struct Listening {
     /// `None`: closed.
     fd: Option<OwnedFd>,
     armed: bool,
+    /// Its connections are those of a Unix socket.
+    is_unix: bool,
 }
 
 /// The io_uring transport of one shard thread.
@@ -124,7 +128,7 @@ impl Uring {
             listeners: config
                 .listeners
                 .into_iter()
-                .map(|fd| Listening { fd: Some(fd), armed: false })
+                .map(|fd| Listening { is_unix: is_unix(&fd), fd: Some(fd), armed: false })
                 .collect(),
             accepting: true,
             accept_retry: None,
@@ -228,6 +232,7 @@ impl Uring {
             Operation::QuickSend => self.sent(conn, result, events),
             Operation::Cancel => self.cancelled(conn, result),
             Operation::Watch => self.watched(conn, result),
+            Operation::End => self.end_told(conn),
             Operation::Notice => self.noticed(conn, result, flags, events),
             Operation::Wake => {
                 self.in_flight -= 1;
@@ -259,6 +264,9 @@ impl Uring {
         if self.accepting {
             let conn = self.sockets.insert(fd);
             self.arm_receive(conn);
+            if self.listeners[number].is_unix {
+                self.watch_end(conn);
+            }
             events.push(Event::Accepted { conn, listener: number as u16 });
         }
     }

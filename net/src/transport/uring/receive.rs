@@ -1,5 +1,4 @@
-//! What comes from a client: the multishot receive, armed as long as the client is read, and a poll that tells of its
-//! end while it is not.
+//! What comes from a client: the multishot receive, armed as long as the client is read.
 
 use super::Uring;
 use super::buffers;
@@ -11,9 +10,6 @@ use io_uring::types::Fd;
 use io_uring::{cqueue, opcode, squeue};
 use std::os::fd::AsRawFd;
 
-/// Poll events of a connection that is gone, not only its client's side.
-const GONE: i16 = libc::POLLHUP | libc::POLLERR;
-
 impl Uring {
     pub(super) fn arm_receive(&mut self, conn: ConnId) {
         let Some(socket) = self.sockets.find(conn) else { return };
@@ -22,7 +18,7 @@ impl Uring {
         }
         socket.receive = Receive::Armed;
         let fd = Fd(socket.fd.as_raw_fd());
-        let single = socket.rationed || socket.long > 0;
+        let single = socket.rationed || socket.long > 0 || socket.ending;
         let is_head = !socket.rationed && socket.long == LONG_RECEIVES;
         let receive = if let Some(receive) = self.receive_to_room(conn) {
             receive
@@ -76,17 +72,6 @@ impl Uring {
         self.arm_receive(conn);
     }
 
-    /// Asks to be told when a socket that is not read is gone: no receive would tell.
-    fn arm_watch(&mut self, conn: ConnId) {
-        let Some(socket) = self.sockets.find(conn) else { return };
-        if socket.watched || socket.watched_half || socket.closing {
-            return;
-        }
-        socket.watched = true;
-        let poll = opcode::PollAdd::new(Fd(socket.fd.as_raw_fd()), GONE as u32).build();
-        self.push(poll.user_data(user_data::encode(Operation::Watch, conn)));
-    }
-
     pub(super) fn received(&mut self, conn: ConnId, result: i32, flags: u32, events: &mut Vec<Event>) {
         let buffer =
             cqueue::buffer_select(flags).inspect(|&id| self.buffers.hold(id, result.max(0) as usize));
@@ -135,21 +120,10 @@ impl Uring {
             socket.receive = Receive::Armed;
             if !socket.reading {
                 self.pause_receive(conn);
+            } else if socket.ending {
+                self.cancel_receive(conn);
             }
         }
-    }
-
-    pub(super) fn watched(&mut self, conn: ConnId, result: i32) {
-        let Some(socket) = self.sockets.find(conn) else { return };
-        socket.watched = false;
-        if result > 0 && result & i32::from(GONE) != 0 {
-            self.close(conn);
-        } else {
-            // The kernel reports the end of the client's side unasked. Answers can still be sent, and their sends
-            // will tell of the rest.
-            socket.watched_half = true;
-        }
-        self.close_if_idle(conn);
     }
 }
 

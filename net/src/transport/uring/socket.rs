@@ -9,7 +9,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use torc_engine::bytes::Bytes;
 use torc_engine::segments::Room;
 
-/// The receive of a socket: a multishot one, unless it is [rationed](Socket::rationed) or [long](Socket::long).
+/// The receive of a socket: a multishot one, unless it is [rationed](Socket::rationed), [long](Socket::long)
+/// or [ending](Socket::ending).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Receive {
     /// Not with the kernel.
@@ -40,7 +41,11 @@ pub(super) struct Socket {
     pub(super) tail: Option<u16>,
     /// What the kernel reads and writes of a receive into room and tail. Boxed, as it must not move; kept for the next.
     pub(super) room_and_tail: Option<Box<RoomAndTail>>,
-    /// The client will send no more.
+    /// The kernel tells when the client sends no more; see [`super::watch`].
+    pub(super) end_watched: bool,
+    /// It has told: there is the rest to receive, by single receives.
+    pub(super) ending: bool,
+    /// All is received, and the client will send no more.
     pub(super) ended: bool,
     pub(super) closing: bool,
     /// The pieces at the kernel, of which `sent` bytes are known to be sent.
@@ -81,6 +86,7 @@ impl Socket {
         matches!(self.receive, Receive::Idle | Receive::Starved)
             && self.room.is_none()
             && !self.watched
+            && !self.end_watched
             && (self.sending.is_empty() || self.send_failed)
     }
 }
@@ -110,6 +116,8 @@ impl Sockets {
             last: false,
             tail: None,
             room_and_tail: None,
+            end_watched: false,
+            ending: false,
             ended: false,
             closing: false,
             sending: Pieces::default(),

@@ -24,9 +24,10 @@ pub(super) enum Operation {
     QuickSend = 6,
     Watch = 7,
     Notice = 8,
+    End = 9,
 }
 
-const OPERATIONS: [Operation; 8] = [
+const OPERATIONS: [Operation; 9] = [
     Operation::Accept,
     Operation::Receive,
     Operation::Send,
@@ -35,6 +36,7 @@ const OPERATIONS: [Operation; 8] = [
     Operation::QuickSend,
     Operation::Watch,
     Operation::Notice,
+    Operation::End,
 ];
 
 /// For an operation whose completion is ignored.
@@ -67,6 +69,6 @@ mod tests {
             }
         }
         assert_eq!(decode(NONE), None);
-        assert_eq!(decode(9), None);
+        assert_eq!(decode(10), None);
     }
 }
