@@ -67,6 +67,8 @@ use user_data::Operation;
 const SUBMISSIONS: u32 = 1024;
 /// Entries of the completion queue; what does not fit waits in the kernel.
 const COMPLETIONS: u32 = 8192;
+/// Longest wait for news while clients wait for buffers and the window lets none in: that it opens is no event.
+const STARVING_WAIT: Duration = Duration::from_millis(1);
 /// Longer pieces are not sent quickly: they may not fit into the socket.
 const QUICK_SEND_BYTES_MAX: usize = 16 << 10;
 
@@ -348,11 +350,12 @@ impl Transport for Uring {
     fn turn(&mut self, wait: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
         let retry = self.prepare_turn();
         events.append(&mut self.pending);
-        let idle = events.is_empty() && !self.quick_overdue && self.starved.is_empty();
-        let wait = match (idle, wait, retry) {
-            (false, ..) => Some(Duration::ZERO),
-            (true, Some(wait), Some(retry)) => Some(wait.min(retry)),
-            (true, wait, retry) => wait.or(retry),
+        let feeds = !self.starved.is_empty() && self.buffers.ready() > 0;
+        let idle = events.is_empty() && !self.quick_overdue && !feeds;
+        let starving = (!self.starved.is_empty()).then_some(STARVING_WAIT);
+        let wait = match idle {
+            false => Some(Duration::ZERO),
+            true => [wait, retry, starving].into_iter().flatten().min(),
         };
         if self.min_wait.is_on() {
             return self.turn_for_batch(wait, events);

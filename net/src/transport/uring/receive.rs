@@ -10,6 +10,11 @@ use io_uring::types::Fd;
 use io_uring::{cqueue, opcode, squeue};
 use std::os::fd::AsRawFd;
 
+/// `IORING_RECVSEND_POLL_FIRST` of `linux/io_uring.h`.
+const RECEIVE_POLL_FIRST: u16 = 1 << 0;
+/// `IORING_RECV_MULTISHOT` of `linux/io_uring.h`.
+const RECEIVE_MULTISHOT: u16 = 1 << 1;
+
 impl Uring {
     pub(super) fn arm_receive(&mut self, conn: ConnId) {
         let Some(socket) = self.sockets.find(conn) else { return };
@@ -30,7 +35,12 @@ impl Uring {
                 .build()
                 .flags(squeue::Flags::BUFFER_SELECT)
         } else {
-            opcode::RecvMulti::new(fd, buffers::GROUP).build()
+            // Polls first: where the ring is empty, only those who have sent something are to hear of it.
+            opcode::Recv::new(fd, std::ptr::null_mut(), 0)
+                .buf_group(buffers::GROUP)
+                .ioprio(RECEIVE_MULTISHOT | RECEIVE_POLL_FIRST)
+                .build()
+                .flags(squeue::Flags::BUFFER_SELECT)
         };
         self.in_flight += 1;
         self.push(receive.user_data(user_data::encode(Operation::Receive, conn)));
@@ -48,6 +58,15 @@ impl Uring {
             socket.receive = Receive::Idle;
             self.arm_receive(conn);
         }
+    }
+
+    /// Puts a connection at the end of the line for buffers, where each gets one at a time: a multishot receive would take those
+    /// of many others.
+    fn starve(&mut self, conn: ConnId) {
+        let Some(socket) = self.sockets.find(conn) else { return };
+        socket.receive = Receive::Starved;
+        socket.rationed |= socket.long == 0;
+        self.starved.push_back(conn);
     }
 
     pub(super) fn pause_receive(&mut self, conn: ConnId) {
@@ -102,9 +121,16 @@ impl Uring {
         }
         match -result {
             libc::ENOBUFS => {
-                socket.receive = Receive::Starved;
-                self.starved.push_back(conn);
                 self.ran_empty = true;
+                self.starve(conn);
+            }
+            // Behind those who wait for a buffer: it has just had one.
+            ..=0 if socket.rationed
+                && socket.long == 0
+                && socket.wants_receive()
+                && !self.starved.is_empty() =>
+            {
+                self.starve(conn);
             }
             libc::ECANCELED | libc::EINTR | libc::EAGAIN => self.receive_on(conn),
             1.. => self.close(conn),
@@ -198,6 +224,41 @@ mod tests {
         }
         assert_eq!(of_turns, [1; 5]);
         assert!(!uring.sockets.find(conn).unwrap().rationed, "the last buffer was not filled");
+    }
+
+    #[test]
+    fn who_asks_for_little_waits_one_round_of_those_who_send_much() {
+        let Some((mut uring, address)) = listening() else { return };
+        let mut small: Vec<_> = (0..5).map(|_| TcpStream::connect(address).unwrap()).collect();
+        turn_until_quiet(&mut uring);
+        let heavy: Vec<_> = (0..CLIENTS)
+            .map(|_| {
+                let mut client = TcpStream::connect(address).unwrap();
+                client.write_all(&[1; 50 * BUFFER_BYTES]).unwrap();
+                client
+            })
+            .collect();
+        let turn = |uring: &mut Uring| {
+            let mut events = Vec::new();
+            uring.turn(Some(Duration::from_millis(2)), &mut events).unwrap();
+            let mut is_small = false;
+            for event in events {
+                let Event::Received { conn, buffer, len } = event else { continue };
+                uring.recycle(buffer);
+                is_small |= len == 1;
+                if len as usize == BUFFER_BYTES {
+                    uring.ration(conn);
+                }
+            }
+            is_small
+        };
+        (0..10).for_each(|_| assert!(!turn(&mut uring)));
+        for client in &mut small {
+            client.write_all(&[1]).unwrap();
+            let turns = (0..).take_while(|_| !turn(&mut uring)).count();
+            assert!(turns <= CLIENTS / BUFFERS + 3, "{turns}");
+        }
+        drop(heavy);
     }
 
     #[test]
