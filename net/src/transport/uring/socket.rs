@@ -30,6 +30,8 @@ pub(super) struct Socket {
     /// The client sent faster than it was served. One buffer a turn is read from it, until a buffer is not filled: a
     /// multishot receive would take dozens in one turn, and other clients would wait.
     pub(super) rationed: bool,
+    /// Buffers that the multishot receive has filled in a row, with more behind them.
+    pub(super) row: u8,
     /// Single receives that are left before the socket gets a multishot receive again; 0 for a client that sends no long
     /// values. Between two single receives the kernel has none, so that room can be given for the next bytes.
     pub(super) long: u8,
@@ -111,6 +113,7 @@ impl Sockets {
             receive: Receive::Idle,
             reading: true,
             rationed: false,
+            row: 0,
             long: 0,
             room: None,
             last: false,
