@@ -20,6 +20,7 @@
 //! | completion | meaning | answer |
 //! |---|---|---|
 //! | receive without `MORE` | the multishot receive ended, for whatever reason | armed again if the client is still read |
+//! | multishot receive, a long row of buffers | an end or a reset behind it may have been missed | asked back and armed again |
 //! | receive `ENOBUFS` | the buffer ring was empty | armed again in its turn, when a buffer is back |
 //! | receive `ECANCELED` | a pause, or room is asked back | armed again if the client is read, else at the resume |
 //! | receive into room, any | the kernel is done with the room | `Filled`, whatever else it means |
