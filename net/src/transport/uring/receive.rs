@@ -271,7 +271,7 @@ mod tests {
         (0..10).for_each(|_| assert!(!turn(&mut uring)));
         for client in &mut small {
             client.write_all(&[1]).unwrap();
-            let turns = (0..).take_while(|_| !turn(&mut uring)).count();
+            let turns = (0..1000).take_while(|_| !turn(&mut uring)).count();
             assert!(turns <= CLIENTS / BUFFERS + 3, "{turns}");
         }
         drop(heavy);
@@ -291,8 +291,10 @@ mod tests {
             assert_eq!(more.len(), 3, "of {received}");
             received += more.len();
             held.extend(more);
-            // Who has been read last asks for more, and may find the ring empty.
-            assert!(received == CLIENTS || uring.starved.len() == CLIENTS - received);
+            // Those who were read last ask for more, and may find the ring empty.
+            let asking = if received == CLIENTS { 3 } else { 0 };
+            let waiting = CLIENTS - received..=CLIENTS - received + asking;
+            assert!(waiting.contains(&uring.starved.len()), "{}", uring.starved.len());
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A multishot receive of a Unix socket can miss an end that comes right behind bytes, and sleeps for ever then: it takes bytes
 //! until the socket has none, which is all that a Unix socket tells it, and is not woken again. Of a TCP socket the kernel
-//! counts the end as a byte. One such race was mended in Linux 7.0 (`io_uring/poll: fix multishot recv missing EOF on wakeup
+//! counts the end as a byte (but not a reset: see [`super::receive`]). One such race was mended in Linux 7.0 (`io_uring/poll: fix multishot recv missing EOF on wakeup
 //! race`); 6.18 has another when there is more than the 32 buffers that a receive fills at once (`MULTISHOT_MAX_RETRY` in
 //! `io_uring/net.c`). A single receive misses nothing.
 
