@@ -154,9 +154,19 @@ tests() {
     say "tests"
     local log="$target/ci-tests.log" status=0
     cargo test --workspace --locked --no-fail-fast 2>&1 | tee "$log" || status=$?
-    # Again at the end, what failed has said: logs are long, and where they are shown they are cut in the middle.
-    [ "$status" -eq 0 ] || awk '/^---- .* stdout ----$/ { left = 30 } /^failures:$/ { left = 0 }
-         left > 0 && !/^ +([0-9]+:|at) / { print substr($0, 1, 400); left-- }' "$log"
+    # Again at the end, what failed has said, but for backtraces and what was said before: logs are long, and where they are shown they
+    # are cut in the middle. What is indented is the rest of a line.
+    [ "$status" -eq 0 ] || awk '
+        function tell(  line) {
+            for (line = lines > 30 ? lines - 29 : 1; line <= lines; line++) print substr(said[line], 1, 4000)
+            lines = 0
+            delete seen
+        }
+        /^---- .* stdout ----$/ || /^failures:$/ { tell(); tells = /^----/ }
+        !tells || !NF || /^ +([0-9]+:|at) / { next }
+        /^[ \t\]]/ && lines { sub(/^[ \t]+/, ""); said[lines] = said[lines] " " $0; next }
+        !seen[$0]++ { said[++lines] = $0 }
+        END { tell() }' "$log"
     # One line over all test programs, as the last of them may have run none.
     awk '/^test result:/ { passed += $4; failed += $6; ignored += $8 }
          END { printf "\n%d passed, %d failed, %d skipped\n", passed, failed, ignored }' "$log"

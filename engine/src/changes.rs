@@ -35,8 +35,9 @@ pub struct Change<'s> {
     pub space: u16,
     pub key: Bytes<'s>,
     pub hash: u64,
-    /// [`Cause::Written`], [`Cause::Deleted`], [`Cause::Flushed`], [`Cause::Spaces`]: drawn for this change, larger than all before (a
-    /// flush under a tier may have the last one drawn). Else that of the item.
+    /// [`Cause::Written`], [`Cause::Deleted`], [`Cause::Flushed`]: drawn for this change, larger than all before (a flush under a tier may
+    /// have the last one drawn). [`Cause::Spaces`]: that of the table, larger than that of any table before; all shards have the same, so
+    /// one that was drawn elsewhere, or before a flush that was due, may be lower than the last one of this shard. Else that of the item.
     pub version: u64,
     /// The item as it is now, or was last, if it is known: not of a flush, nor of a key that had none and got one that was over.
     pub item: Option<(ItemRef<'s>, Value<'s>)>,

@@ -22,6 +22,8 @@ pub(crate) struct Replica {
     pub(crate) items: HashMap<(u16, Vec<u8>), Copy>,
     /// The newest drawn version that was told.
     version: u64,
+    /// That of the newest table of spaces.
+    table: u64,
 }
 
 /// What the shard is given.
@@ -69,7 +71,11 @@ impl Replica {
                 self.items.retain(|_, copy| copy.version > change.version);
             }
             // What it has of a space that no database shows is never asked for.
-            Cause::Spaces => self.rise(change.version),
+            Cause::Spaces => {
+                assert!(change.version > self.table, "every table has a version");
+                self.table = change.version;
+                self.version = self.version.max(change.version);
+            }
             Cause::Moved => {
                 assert_eq!(before, Some(change.version));
                 let (there, moved) = (&self.items[&key], copy(change));

@@ -65,6 +65,7 @@ impl Run {
                 let write =
                     Write { mode: WriteMode::Set, value, complete: true, flags, expiry, ..Write::default() };
                 self.model.write(key, write, self.now);
+                self.learn(key, &meta);
             }
             seen => panic!("{seen:?} of packed bytes"),
         }
