@@ -12,6 +12,7 @@ const CHUNKS: usize = 8;
 
 impl Shard {
     /// Begins to receive a value of `bytes` bytes, to be stored by a command with [`Body::Upload`] for the same key of the database.
+    /// For values that are too long to come whole: what came in slices is no number to who counts, however short it is.
     ///
     /// # Errors
     /// [`Refusal::KeyTooLarge`], [`Refusal::ValueTooLarge`], or [`Refusal::OutOfMemory`] if too much is under way already.

@@ -215,7 +215,7 @@ fn step(bytes: &[u8; STEP_BYTES]) -> Step {
         25 if a < 60 => Step::FlushDatabase { number: usize::from(a & 1) },
         25 if a < 72 => Step::Swap,
         25 => Step::Release,
-        26 => Step::UploadBegin { key, slot: usize::from(a & 3), len: length(b, c) },
+        26 => Step::UploadBegin { key, slot: usize::from(a & 3), len: length(b, c).max(1) },
         27 | 28 if a < 250 => Step::UploadFeed { slot: usize::from(a & 3), len: length(b, c) },
         27 | 28 => Step::UploadAbort { slot: usize::from(a & 3) },
         29 => Step::Lend { key, from: u64::from(a) * 100, to: u64::from(b) * 700 },
@@ -249,7 +249,8 @@ fn source(kind: u8, a: u8, b: u8) -> Source {
     match kind & 15 {
         0..=8 => Source::Pattern(length(a, b)),
         9..=11 => Source::Number(if a & 1 == 1 { u64::from(b) } else { u64::MAX - u64::from(b) }),
-        12 | 13 => Source::Upload(length(a, b)),
+        // An empty one, with a number appended, would be no number, and nobody sends one in slices.
+        12 | 13 => Source::Upload(length(a, b).max(1)),
         _ => Source::Held(usize::from(a & 3)),
     }
 }
