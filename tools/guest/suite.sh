@@ -2,10 +2,15 @@
 
 say() { printf '\n== guest: %s\n' "$*"; }
 
-# The path of a test program, which is built where need be; the arguments name it to cargo.
-test_program() {
-    (cd "$root" && cargo test "$@" --no-run --locked --message-format=json) \
-        | sed -n '/"profile":{[^}]*"test":true}/s/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1
+# Builds test programs; the arguments name them to cargo. All of one call, over the whole workspace: for a package alone it would build
+# what that needs anew, with other features, and a check of everything again.
+build() {
+    (cd "$root" && cargo test "$@" --no-run --locked --message-format=json) >"$guest_files/built.json"
+}
+
+# The path of a test program that was just built, by its name.
+built() {
+    sed -n 's|.*"executable":"\([^"]*/deps/'"$1"'-[0-9a-f]*\)".*|\1|p' "$guest_files/built.json" | grep .
 }
 
 # Adds the results of the test programs whose output is in a file, and a failure if there is none or a test was skipped.
@@ -100,15 +105,13 @@ over_rdma() {
 suite() {
     local tier library program over_rdma=() passed=0 failed=0
     say "building the tests"
-    tier=$(test_program -p torc-pmem --test tier) && library=$(test_program -p torc-pmem --lib) \
-        && program=$(test_program -p torc --test program) \
-        && over_rdma+=("$(test_program -p torc-verbs --test provider)") \
-        && over_rdma+=("$(test_program -p torc-net --test rdma)") || fail "the tests cannot be built"
+    build --workspace --lib --test tier --test program --test provider --test rdma && tier=$(built tier) \
+        && library=$(built torc_pmem) && program=$(built program) && over_rdma+=("$(built provider)") && over_rdma+=("$(built rdma)") \
+        || fail "the tests cannot be built"
     if [ "${TORC_GUEST_RDMA_SYS:-}" = 1 ]; then
         # In a folder of its own: a build with the feature would take the place of that without.
-        local -x CARGO_TARGET_DIR="$target/rdma-sys"
-        over_rdma+=("$(test_program -p torc-verbs --features rdma-sys --test provider)") \
-            && over_rdma+=("$(test_program -p torc-net --features rdma-sys --test rdma)") \
+        CARGO_TARGET_DIR="$target/rdma-sys" build -p torc-verbs -p torc-net --features torc-verbs/rdma-sys,torc-net/rdma-sys \
+            --test provider --test rdma && over_rdma+=("$(built provider)") && over_rdma+=("$(built rdma)") \
             || fail "the tests with rdma-sys cannot be built"
     fi
     in_persistent_memory
